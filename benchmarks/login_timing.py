@@ -3,7 +3,9 @@
 Compares wrong passwords of a user who exists with those of one who does not, through the portal and the
 checkers of a store in SQLite: PLAIN with a cheap hash (so that the rest is not drowned in argon2id),
 with any password, with what has the form of an app password, and with a code of a device where the user
-needs one; both of the server's steps of SCRAM; and CRAM-MD5 and APOP, of a user whose password is kept as it is.
+needs one; for an account whose password is not taken by IMAP, and one without a password; both of the server's
+steps of SCRAM; CRAM-MD5 and APOP, of a user whose password is kept as it is; and for users of a passwd-file and a
+database.
 All protocols ask this portal, FTP too. Tries alternate, so that a machine that grows slower does so
 for both. Prints the processor's time of one try: median, mean, and their differences.
 
@@ -13,6 +15,7 @@ for both. Prints the processor's time of one try: median, mean, and their differ
 from __future__ import annotations
 
 import base64
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -25,7 +28,9 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from mailkit.auth import passwd_file, sql
 from mailkit.auth.app_passwords import new_app_password
+from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.auth.scram import ScramChecker, keys_of
@@ -36,6 +41,7 @@ from mailkit.interfaces import IMailAccount
 from mailkit.model import ConnectionInfo
 from mailkit.sasl.cram import DigestLogin, new_challenge
 from mailkit.sasl.scram import ScramSHA256
+from mailkit.store.memory import MemoryStore
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
 from mailkit.wire.sasl import Lookup, SASLContext, Success
 
@@ -106,6 +112,59 @@ async def send_digest(
     raise AssertionError("let in")
 
 
+async def send_password(portal: Any, name: str, password: bytes = b"wrong") -> None:
+    """Send a password that is not taken."""
+    try:
+        await portal.login(
+            UsernamePassword(name.encode(), password),
+            ConnectionInfo("imap", "192.0.2.1"),
+            IMailAccount,
+        )
+    except Exception:
+        return
+    raise AssertionError("let in")
+
+
+async def measure_closed_accounts(tries: int, store: SQLiteStore, portal: Any) -> None:
+    """Ann is there, and not let in."""
+    right = partial(send_password, portal, password=b"secret")
+    await store.set_password_scopes(account=NAMES[0], scopes=["web"])
+    report("Password right, not taken by IMAP", await measure(tries, right))
+    await store.set_password_scopes(account=NAMES[0], scopes=None)
+    await store.set_password_hash(account=NAMES[0], password_hash=None)
+    report("No password of its own", await measure(tries, right))
+
+
+async def measure_bases(tries: int, path: str, hashed: str) -> None:
+    """Ann is known elsewhere than in a store."""
+    users = {NAMES[0]: hashed, **{f"user{number}@example.org": hashed for number in range(1000)}}
+    file, database = f"{path}/users", f"{path}/users.db"
+    closed = NAMES[0].replace("ann", "closed")
+    with open(file, "w") as lines:
+        lines.writelines(f"{name}:{stored}\n" for name, stored in users.items())
+        lines.write(f"{closed}:{hashed}::::::nologin\n")
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE users (name TEXT PRIMARY KEY, password TEXT)")
+        connection.executemany("INSERT INTO users VALUES (?, ?)", users.items())
+    connection.close()
+    query = "SELECT password FROM users WHERE name = %u"
+    for what, base in (
+        ("A passwd-file", passwd_file.make(file)),
+        ("SQL", sql.make(query, database)),
+    ):
+        hasher = PasswordHasher(**CHEAP)  # type: ignore[arg-type]
+        portal = make_portal(MemoryStore(), [UserBaseChecker(base, hasher)])
+        attempt = partial(send_password, portal)
+        # As a server that has seen its users: somebody unknown takes the time of one of them.
+        await attempt("user1@example.org")
+        report(what, await measure(tries, attempt))
+        if base.__class__ is passwd_file.PasswdFile:
+            renamed = {NAMES[0]: closed, NAMES[1]: NAMES[1]}
+            times = await measure(tries, lambda name, a=attempt, r=renamed: a(r[name]))  # type: ignore[misc]
+            report(f"{what}, nologin", times)
+        await base.close()
+
+
 async def main(tries: int) -> None:
     with tempfile.TemporaryDirectory() as path:
         directory = SQLiteDirectory(path)
@@ -121,17 +180,7 @@ async def main(tries: int) -> None:
         portal = make_portal(store, hasher=PasswordHasher(**CHEAP))  # type: ignore[arg-type]
         checker = ScramChecker(store)
 
-        async def plain(name: str, password: bytes = b"wrong") -> None:
-            try:
-                await portal.login(
-                    UsernamePassword(name.encode(), password),
-                    ConnectionInfo("imap", "192.0.2.1"),
-                    IMailAccount,
-                )
-            except Exception:
-                return
-            raise AssertionError("let in")
-
+        plain = partial(send_password, portal)
         report("PLAIN, cheap hash", await measure(tries, plain))
         shown, kept = new_app_password(["imap"], 0)
         await store.add_app_password(account=NAMES[0], password=kept)
@@ -149,6 +198,8 @@ async def main(tries: int) -> None:
         coded = await measure(tries, partial(plain, password=b"secret000000"))
         report("Password right, code wrong", coded)
         await store.set_second_factor(account=NAMES[0], factor=None)
+        await measure_closed_accounts(tries, store, portal)
+        await store.set_password(account=NAMES[0], password_hash=hashed, scram_keys=keys)
         # In order: each try has its two steps measured on their own.
         first: dict[str, list[float]] = {name: [] for name in NAMES}
         last: dict[str, list[float]] = {name: [] for name in NAMES}
@@ -170,6 +221,7 @@ async def main(tries: int) -> None:
         report("CRAM-MD5", await measure(tries, partial(send_digest, sharing, "CRAM-MD5")))
         report("APOP", await measure(tries, partial(send_digest, sharing, "APOP")))
         await store.close()
+        await measure_bases(tries, path, hashed)
 
 
 def begin(tries: int) -> None:
