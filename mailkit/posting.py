@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
 from twisted.web.client import (
     URI,
     Agent,
-    BrowserLikePolicyForHTTPS,
     FileBodyProducer,
     HTTPConnectionPool,
 )
@@ -21,6 +21,8 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.client.security import TLSPolicy
+from mailkit.client.tls import connection_creator
 from mailkit.weblimit import LimitedEndpoint
 
 #: Seconds until the connection must be there, and until the answer must.
@@ -63,7 +65,7 @@ class Poster:
         if agent is None:
             # A connection that the other side has closed meanwhile would fail the next request.
             pool: Any = HTTPConnectionPool(reactor, False)
-            ways = _Ways(reactor, tls_policy or BrowserLikePolicyForHTTPS())
+            ways = _Ways(reactor, tls_policy or _SystemsAuthorities())
             agent = Agent.usingEndpointFactory(reactor, ways, pool)
         self._agent: Any = agent
 
@@ -131,6 +133,17 @@ class _Ways:
         if uri.scheme == b"https":
             way = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), way)
         return LimitedEndpoint(way)
+
+
+@implementer(IPolicyForHTTPS)
+class _SystemsAuthorities:
+    """Verifies the server's certificate."""
+
+    def creatorForNetloc(  # noqa: N802
+        self, hostname: bytes, port: int
+    ) -> IOpenSSLClientConnectionCreator:
+        name = hostname.decode("ascii")
+        return connection_creator(TLSPolicy.verified(name), name)
 
 
 class _Closer(Protocol):

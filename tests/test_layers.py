@@ -170,7 +170,11 @@ RULES = (
     Rule("mailkit.tls", "mailkit._typing", "twisted zope.interface OpenSSL cryptography"),
     Rule("mailkit.fetching", f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.pop3.client"),
     Rule("mailkit.weblimit", others="twisted zope.interface"),
-    Rule("mailkit.posting", "mailkit._typing mailkit.weblimit", "twisted zope.interface"),
+    Rule(
+        "mailkit.posting",
+        "mailkit._typing mailkit.client.security mailkit.client.tls mailkit.weblimit",
+        "twisted zope.interface",
+    ),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.certificates", others="cryptography"),
     Rule(

@@ -11,9 +11,13 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 from service_identity import CertificateError, VerificationError
-from service_identity.cryptography import verify_certificate_hostname
+from service_identity.cryptography import (
+    verify_certificate_hostname,
+    verify_certificate_ip_address,
+)
 
 from mailkit.client.errors import TLSFailed
+from mailkit.client.security import is_host_name
 
 
 def check_chain(
@@ -72,7 +76,21 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
 
 def _has_name(certificate: x509.Certificate, name: str) -> bool:
     try:
-        verify_certificate_hostname(certificate, name)
+        check_name(certificate, name)
     except (VerificationError, CertificateError, ValueError):
         return False
     return True
+
+
+def check_name(certificate: x509.Certificate, name: str) -> None:
+    """See whether a certificate is for a name (RFC 9525).
+
+    :param name: of a host, or an address, in ASCII.
+    :raises VerificationError: it is for others.
+    :raises CertificateError: it is for none.
+    :raises ValueError: that is no name.
+    """
+    if is_host_name(name):
+        verify_certificate_hostname(certificate, name)
+    else:
+        verify_certificate_ip_address(certificate, name)

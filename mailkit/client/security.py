@@ -130,3 +130,8 @@ class TLSInfo(NamedTuple):
     #: and what TLS reports call that (RFC 8460 section 4.3).
     problem: str = ""
     result_type: str = ""
+
+
+def is_host_name(name: str) -> bool:
+    """Whether it is a name and no IP address."""
+    return name.isascii() and ":" not in name and not name.replace(".", "").isdigit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import lru_cache
 from typing import Any
 
@@ -12,17 +13,18 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
-    optionsForClientTLS,
     platformTrust,
     trustRootFromCertificates,
 )
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailkit.client.certificates import judge
-from mailkit.client.chains import check_chain
+from mailkit.client.chains import check_chain, check_name
 from mailkit.client.dane import MAX_CHAIN, check_associations
 from mailkit.client.errors import TLSFailed
-from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy, is_host_name
+from mailkit.wire.domains import canonical_domain
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -38,6 +40,43 @@ class _AnyCertificate:
         if self._hostname and is_host_name(self._hostname):
             # RFC 6066 section 3: no address literals.
             connection.set_tlsext_host_name(self._hostname.encode("ascii"))
+        return connection
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _VerifiedCertificate:
+    """Takes a certificate that comes from somebody who is trusted, and is for a name.
+
+    Twisted's own, of ``optionsForClientTLS``, takes one for any name that has no name at all, as
+    those of users have, for example.
+
+    :param name: in ASCII; of a host, or an address.
+    """
+
+    def __init__(self, name: str, trust: Any) -> None:
+        self._name = name
+        self._context = CertificateOptions(trustRoot=trust).getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
+        connection = SSL.Connection(self._context, None)
+        if is_host_name(self._name):
+            connection.set_tlsext_host_name(self._name.encode("ascii"))
+        # The protocol has the connection.
+        find_protocol = weakref.ref(tlsProtocol)
+
+        def verify(_: object, certificate: Any, error: int, depth: int, good: int) -> bool:
+            if depth or not good:
+                return bool(good)
+            try:
+                check_name(certificate.to_cryptography(), self._name)
+            except Exception:
+                # Whatever it is: this is called by OpenSSL, which would not hear of it.
+                if (protocol := find_protocol()) is not None:
+                    protocol.failVerification(Failure())
+                return False
+            return True
+
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
         return connection
 
 
@@ -76,11 +115,6 @@ def why_refused(
     return None
 
 
-def is_host_name(name: str) -> bool:
-    """Whether it is a name and no IP address."""
-    return name.isascii() and ":" not in name and not name.replace(".", "").isdigit()
-
-
 def connection_creator(policy: TLSPolicy, hostname: str | None) -> IOpenSSLClientConnectionCreator:
     """
     :param hostname: the name that is connected to, if it has one.
@@ -92,8 +126,7 @@ def connection_creator(policy: TLSPolicy, hostname: str | None) -> IOpenSSLClien
         return _AnyCertificate(name)
     if not name:
         raise ValueError("a verified policy needs the name of the server")
-    creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(name, _trust(policy.ca_file))
-    return creator
+    return _VerifiedCertificate(canonical_domain(name), _trust(policy.ca_file))
 
 
 def _trust(path: str | None) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 from mailkit.client.dane import usable_associations
-from mailkit.client.tls import is_host_name
+from mailkit.client.security import is_host_name
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.errors import DNSFailure, MailError
 from mailkit.interfaces import IDNSResolver

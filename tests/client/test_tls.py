@@ -1,0 +1,104 @@
+"""Certificates that clients under Twisted take for a server's name."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.client.security import TLSPolicy
+from mailkit.client.tls import connection_creator
+from tests.certificates import Identity, authority, make_identity
+
+reactor: Any = _reactor
+HOST = "127.0.0.1"
+NAME = "mail.example.org"
+
+
+@implementer(IHandshakeListener)
+class Client(Protocol):
+    def __init__(self) -> None:
+        self.shaken: Deferred[None] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        self.shaken.callback(None)
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.callback(None)
+        if not self.shaken.called:
+            self.shaken.errback(reason)
+
+
+class NameTests(TestCase):
+    async def shake_hands(self, identity: Identity, name: str = NAME) -> None:
+        """Connect to a server that has that certificate, and is meant to have that name."""
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(authority().pem)
+        factory: Any = Factory.forProtocol(Protocol)
+        factory.noisy = False
+        port = reactor.listenSSL(0, factory, identity.options(), interface=HOST)
+        self.addCleanup(port.stopListening)
+        creator = connection_creator(TLSPolicy.verified(name, ca_file=path), None)
+        endpoint = wrapClientTLS(creator, TCP4ClientEndpoint(reactor, HOST, port.getHost().port))
+        client_factory: Any = Factory.forProtocol(Client)
+        client_factory.noisy = False
+        client: Any = await endpoint.connect(client_factory)
+        try:
+            await client.shaken
+        finally:
+            client.transport.abortConnection()
+            await client.lost
+
+    async def test_its_name(self) -> None:
+        await self.shake_hands(make_identity([NAME], authority()))
+        await self.shake_hands(make_identity([NAME], authority()), f"{NAME.upper()}.")
+        await self.shake_hands(make_identity(["*.example.org"], authority()))
+
+    async def test_names_beyond_host_names(self) -> None:
+        for name, wire in (("b\xfccher.example", "xn--bcher-kva.example"), ("a_b.example",) * 2):
+            await self.shake_hands(make_identity([wire], authority()), name)
+
+    async def test_its_address(self) -> None:
+        address = x509.IPAddress(ip_address(HOST))
+        await self.shake_hands(make_identity([NAME], authority(), others=[address]), HOST)
+
+    async def check_refused(self, error: type[Exception], identity: Identity, name: str) -> None:
+        try:
+            await self.shake_hands(identity, name)
+        except error:
+            return
+        self.fail(f"it was taken for {name}")
+
+    async def test_other_names(self) -> None:
+        identity = make_identity(["other.example.org"], authority())
+        await self.check_refused(VerificationError, identity, NAME)
+        # An address is no name of DNS, and whoever has it there is nobody.
+        identity = make_identity([HOST, NAME], authority())
+        await self.check_refused(CertificateError, identity, HOST)
+        await self.check_refused(CertificateError, identity, NAME)
+        other = x509.IPAddress(ip_address("127.0.0.2"))
+        identity = make_identity([HOST], authority(), others=[other])
+        await self.check_refused(VerificationError, identity, HOST)
+
+    async def test_no_name_of_a_server(self) -> None:
+        """Whoever has any certificate of an authority would be everybody otherwise."""
+        person = make_identity([NAME], authority(), others=[x509.RFC822Name(f"ann@{NAME}")])
+        await self.check_refused(CertificateError, person, NAME)
+
+    async def test_an_authority_that_is_not_trusted(self) -> None:
+        await self.check_refused(SSL.Error, make_identity([NAME]), NAME)
