@@ -14,7 +14,7 @@ from mailkit.model import SEPARATOR, MailboxInfo
 #: Event groups of one command.
 MAX_GROUPS = 100
 #: Renamed mailboxes that are told as such at a time; of more, their new names are told.
-MAX_RENAMED = 100
+MAX_RENAMED = 10
 #: Mailboxes that the groups of one command name together.
 MAX_NAMES = 1000
 
@@ -308,7 +308,7 @@ class NameChanges(NamedTuple):
 
     deleted: Sequence[str]
     renamed: Sequence[Renamed]
-    #: Made; or, where renaming has left a name that is none any more, gone.
+    #: Made, or another than before; or, where renaming has left a name that is none any more, gone.
     others: Sequence[str]
 
 
@@ -332,7 +332,11 @@ def compare_names(old: Mapping[str, Known], new: Mapping[str, Known]) -> NameCha
         former, name = next(free, own[0])
         renamed.append(Renamed(former, name))
         held = {_after_rename(other, former, name): held[other] for other in _last(held, former)}
-    others = (name for name in held.keys() | goal.keys() if held.get(name) != goal.get(name))
+    others = {name for name in held.keys() | goal.keys() if held.get(name) != goal.get(name)}
+    for mailbox_id, known in new.items():
+        # Somebody else's, of which the right to read has come or gone: \Noselect, or no more.
+        if mailbox_id in old and old[mailbox_id].selectable != known.selectable:
+            others.add(known.name)
     return NameChanges(deleted, renamed, sorted(others))
 
 

@@ -395,6 +395,8 @@ class NotifyTests(AccessTestCase):
         self.assertIn(gone, self.told(bob))
         self.grant("l", "New")
         self.assertIn(b'* LIST (\\Noselect \\HasNoChildren) "/" "%b/New"' % name, self.told(bob))
+        self.grant("lr", "New")
+        self.assertIn(b'* LIST (\\HasNoChildren) "/" "%b/New"' % name, self.told(bob))
         now(self.server.account.delete_mailbox(name="New"))
         self.assertIn(gone, self.told(bob))
 
