@@ -15,6 +15,7 @@ import io
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -27,7 +28,7 @@ from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
 from mailkit.queue.attempting import AttemptNotes
 from mailkit.queue.limits import QueueGuard, QueueLimits
-from mailkit.queue.orders import ORDERS_TIME, still_waiting
+from mailkit.queue.orders import ORDERS_TIME, is_wanted, still_waiting
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
@@ -496,6 +497,8 @@ class QueueManager:
 
         Those with which that is found out are left to the caller, with all others for the domain.
         """
+        if self._return_paths is not None and transport.leaves:
+            pending = deque(self._return_paths.split(pending))
         lanes = transport.max_parallel
         troubles: list[Handover] = []
         envelope = pending[0].envelope
@@ -576,10 +579,7 @@ class QueueManager:
             attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="5.3.0", text=text)
             gone = Handover(Status.PERMANENT, attempt)
             return Result([gone] * len(message.recipients))
-
-        async def still() -> bool:
-            return await still_waiting(self._queue, message) is message
-
+        still = partial(is_wanted, self._queue, message)
         try:
             paths = self._return_paths
             if paths is not None and transport.leaves and paths.applies(message.envelope):

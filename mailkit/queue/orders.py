@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from mailkit.errors import NoSuchMessage
+from mailkit.errors import MailError, NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.queue.values import QueuedMessage, QueuedRecipient, Update
 
@@ -23,6 +23,15 @@ async def still_waiting(queue: IQueue, message: QueuedMessage) -> QueuedMessage 
         return None
     envelope = replace(message.envelope, recipients=[each.recipient for each in kept])
     return message._replace(envelope=envelope, recipients=kept)
+
+
+async def is_wanted(queue: IQueue, message: QueuedMessage) -> bool:
+    """Whether a message still waits for all of its recipients, as far as the queue tells."""
+    try:
+        return await still_waiting(queue, message) is message
+    except MailError:
+        # It is put down as it was sent, when that can be done.
+        return True
 
 
 async def find_overruled(

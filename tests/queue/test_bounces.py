@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MailError, MessageRefused, NoSuchRecipient
@@ -15,6 +16,7 @@ from mailkit.queue.bounces import MAX_MATCHES, BounceDelivery, take_report
 from mailkit.queue.manager import QueueManager
 from mailkit.queue.outcomes import Event
 from mailkit.queue.return_paths import MIN_SECRET, ReturnPaths, SentTo
+from mailkit.queue.transport import Handover
 from mailkit.queue.values import RecipientState
 from mailkit.spool import Spool
 from mailkit.testing.queue import queue_envelope
@@ -131,6 +133,25 @@ class BounceTests(QueueTestCase):
             [SentTo(id, each.id) for each in recipients],
         )
         self.assertEqual([content for _, _, content in self.transport.sent], [SAMPLE, SAMPLE])
+
+    async def test_what_was_handed_over_is_put_down_soon(self) -> None:
+        """Whoever has it gets it once, though this process ends before all the others have it."""
+        self.transport.max_parallel = 1
+        put_down: list[int] = []
+
+        async def look() -> None:
+            (message,) = await self.waiting()
+            states = [each.state for each in message.recipients]
+            put_down.append(states.count(RecipientState.DELIVERED))
+
+        def answer(recipient: Recipient) -> Handover:
+            self.successResultOf(Deferred.fromCoroutine(look()))
+            return reply()
+
+        self.transport.answer = answer
+        await self.submit(*[f"{number}@example.net" for number in range(25)])
+        self.assertEqual(put_down, [0] * 10 + [10] * 10 + [20] * 5)
+        self.assertEqual(len(set(self.return_paths())), 25)
 
     async def test_others_keep_the_senders(self) -> None:
         self.transport.leaves = False

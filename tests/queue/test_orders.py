@@ -6,8 +6,9 @@ from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
+from mailkit.errors import StoreUnavailable
 from mailkit.model import Envelope
-from mailkit.queue.orders import still_waiting
+from mailkit.queue.orders import is_wanted, still_waiting
 from mailkit.queue.outcomes import Event
 from mailkit.queue.transport import Result
 from mailkit.queue.values import Order, RecipientState, Update
@@ -86,6 +87,16 @@ class OrderTests(QueueTestCase):
         await self.order(Order.CANCEL, id)
         self.assertIs(await still_waiting(self.queue, message), None)
         self.assertIs(await still_waiting(self.queue, message._replace(id="99")), None)
+
+    async def test_a_queue_in_trouble_calls_nothing_off(self) -> None:
+        """Otherwise what was sent before to others of the same message would go unrecorded."""
+        message = await self.queue.get_message(id=await self.submit("eve@example.net"))
+
+        async def fail(id: str) -> Any:
+            raise StoreUnavailable
+
+        self.patch(self.queue, "get_message", fail)
+        self.assertTrue(await is_wanted(self.queue, message))
 
     async def test_what_is_called_off_while_it_fails(self) -> None:
         heard: list[Event] = []
