@@ -13,6 +13,11 @@ from twisted.python.failure import Failure
 
 _T = TypeVar("_T")
 
+_OF_ASYNCIO = (
+    "code of asyncio was awaited, which only asyncio can wait for; make a Deferred of it:"
+    " Deferred.fromFuture(asyncio.ensure_future(...)), under Twisted's asyncio reactor"
+)
+
 
 def run(coroutine: Coroutine[Any, Any, _T]) -> Deferred[_T]:
     """What ``Deferred.fromCoroutine`` does, several times faster when nothing is waited for."""
@@ -32,7 +37,10 @@ def go_on(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, A
     try:
         while True:
             try:
-                result = yield awaited
+                if isinstance(awaited, Deferred):
+                    result = yield awaited
+                else:
+                    result = _what_is_no_deferred(awaited)
             except GeneratorExit:
                 coroutine.close()
                 raise
@@ -42,6 +50,17 @@ def go_on(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, A
                 awaited = coroutine.send(result)
     except StopIteration as stop:
         return stop.value
+
+
+def _what_is_no_deferred(awaited: Any) -> Any:
+    """What a coroutine gets for awaiting it: the same, as Twisted does.
+
+    :raises RuntimeError: nothing else would tell what is wrong.
+    """
+    if hasattr(awaited, "_asyncio_future_blocking"):
+        # How asyncio itself knows its futures.
+        raise RuntimeError(_OF_ASYNCIO)
+    return awaited
 
 
 class Task(Generic[_T]):
@@ -68,7 +87,7 @@ class Task(Generic[_T]):
         :param awaited: what it has yielded.
         """
         if not isinstance(awaited, Deferred):
-            self._resume(self._coroutine.send, awaited)
+            self._resume(*self._answer(awaited))
             return
         self._awaited = awaited
         awaited.addCallbacks(self._go_on, self._fail)
@@ -104,9 +123,15 @@ class Task(Generic[_T]):
             if isinstance(awaited, Deferred):
                 self.wait_for(awaited)
                 return
-            # As Twisted does with what is no Deferred.
-            step, value = self._coroutine.send, awaited
+            step, value = self._answer(awaited)
         self._done(outcome)
+
+    def _answer(self, awaited: Any) -> tuple[Callable[[Any], Any], Any]:
+        """How the coroutine goes on that awaits what is no Deferred."""
+        try:
+            return self._coroutine.send, _what_is_no_deferred(awaited)
+        except RuntimeError as error:
+            return self._coroutine.throw, error
 
 
 async def gather(coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from types import coroutine
@@ -249,6 +250,31 @@ class TaskTests(SynchronousTestCase):
         self.begin(wait())
         first.callback(None)
         self.assertEqual(self.outcomes, [[1, 2]])
+
+
+class AsyncioTests(SynchronousTestCase):
+    def test_code_of_asyncio_is_told_what_to_do(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        gate: Deferred[None] = Deferred()
+
+        async def wait(before: Deferred[None]) -> str:
+            await before
+            try:
+                await loop.create_future()
+            except RuntimeError as error:
+                return str(error)
+            raise AssertionError
+
+        for before in (succeed(None), gate):
+            outcomes: list[str | Failure] = []
+            waiting = wait(before)
+            Task(waiting, outcomes.append).wait_for(waiting.send(None))
+            running = run(wait(before))
+            if before is gate:
+                gate.callback(None)
+            self.assertEqual(outcomes, [self.successResultOf(running)])
+            self.assertIn("Deferred.fromFuture", str(outcomes[0]))
 
 
 class SharedTests(SynchronousTestCase):
