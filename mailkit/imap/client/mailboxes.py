@@ -61,8 +61,6 @@ _REV2 = frozenset(
 )
 #: Messages of one MULTIAPPEND command.
 MAX_MULTIAPPEND = 100
-#: UIDs that one response code may name.
-MAX_CODE_UIDS = 5_000_000
 
 
 class NewMessage:
@@ -303,7 +301,7 @@ class MailboxCommands:
             for each in new[start : start + size]:
                 command.parts += each.parts()
             status = await self._connection.run(command)
-            found = append_uids(status)
+            found = append_uids(status, size)
             if found is None:
                 told = False
             else:
@@ -312,23 +310,27 @@ class MailboxCommands:
         return AppendResult(validity, uids) if told and new else None
 
 
-def append_uids(status: Status) -> AppendResult | None:
-    """APPENDUID (RFC 4315 section 3)."""
+def append_uids(status: Status, most: int) -> AppendResult | None:
+    """APPENDUID (RFC 4315 section 3).
+
+    :param most: so many messages were appended, or fewer.
+    """
     if status.code is None or status.code.name != "APPENDUID":
         return None
     validity, _, uids = status.code.arguments.partition(b" ")
     if not validity.isdigit():
         raise ProtocolError("APPENDUID without UIDVALIDITY")
-    return AppendResult(int(validity), code_uids(uids))
+    return AppendResult(int(validity), code_uids(uids, most))
 
 
-def code_uids(octets: bytes) -> Sequence[int]:
+def code_uids(octets: bytes, most: int) -> Sequence[int]:
     """The UIDs of a response code, in its order.
 
+    :param most: as many as it may name.
     :raises ProtocolError: it has none, or too many.
     """
     ranges: Ranges = code_ranges(octets)
-    if sum(last - first + 1 for first, last in ranges) > MAX_CODE_UIDS:
+    if sum(last - first + 1 for first, last in ranges) > most:
         raise ProtocolError("The mail server names more messages than there can be")
     return list(expand(ranges))
 

@@ -36,8 +36,8 @@ from mailkit.imap.client.values import (
 from mailkit.model import DELETED, CopyResult, FlagOp
 from mailkit.query import All, Query
 
-#: Messages that one search may find.
-MAX_FOUND = 20_000_000
+#: Messages that one answer may name besides those that the mailbox has: some come, some go.
+MAX_BESIDE = 100_000
 
 _ALL = All()
 _OPERATIONS = {FlagOp.ADD: "+FLAGS", FlagOp.REMOVE: "-FLAGS", FlagOp.REPLACE: "FLAGS"}
@@ -63,6 +63,10 @@ class MessageCommands(SharingCommands):
         if selected is None:
             raise WrongState("No mailbox is selected")
         return selected
+
+    def _most(self) -> int:
+        """How many messages an answer may name."""
+        return self._selected().exists + MAX_BESIDE
 
     # Reading.
 
@@ -112,10 +116,11 @@ class MessageCommands(SharingCommands):
         :raises ValueError: IMAP has no key for the query.
         """
         if self.has("ESEARCH"):
+            most = self._most()
             answer = await self.extended_search(query, ["ALL"], by_number=by_number)
             ranges = answer.all or ()
-            if sum(last - first + 1 for first, last in ranges) > MAX_FOUND:
-                raise ProtocolError("The search finds more messages than there can be")
+            if sum(last - first + 1 for first, last in ranges) > most:
+                raise ProtocolError("The search finds more messages than there are")
             return sorted(expand(ranges))
         found: list[SearchNumbers] = []
 
@@ -296,15 +301,16 @@ class MessageCommands(SharingCommands):
         return answer
 
     async def _run_store(self, command: Command) -> Sequence[int]:
+        most = self._most()
         try:
             status = await self._connection.run(command)
         except Refused as error:
             # RFC 7162 section 3.1.3: NO where some of the messages are gone, too.
             if error.response_code is None or error.response_code.name != "MODIFIED":
                 raise
-            return code_uids(error.response_code.arguments)
+            return code_uids(error.response_code.arguments, most)
         if status.code is not None and status.code.name == "MODIFIED":
-            return code_uids(status.code.arguments)
+            return code_uids(status.code.arguments, most)
         return ()
 
     async def copy(self, messages: SetLike, mailbox_name: str) -> CopyResult | None:
@@ -330,7 +336,7 @@ class MessageCommands(SharingCommands):
         return result
 
     async def _copy(self, verb: str, messages: SetLike, mailbox_name: str) -> CopyResult | None:
-        removals = self._selected().removals
+        removals, most = self._selected().removals, self._most()
         sets, by_uid = format_sets(messages)
         found: list[CopyResult] = []
 
@@ -343,7 +349,8 @@ class MessageCommands(SharingCommands):
             parts = response.code.arguments.split(b" ")
             if len(parts) == 3 and parts[0].isdigit():
                 validity, source, destination = parts
-                result = CopyResult(int(validity), code_uids(source), code_uids(destination))
+                uids = code_uids(source, most), code_uids(destination, most)
+                result = CopyResult(int(validity), *uids)
                 if len(result.source_uids) == len(result.destination_uids):
                     found.append(result)
             return True

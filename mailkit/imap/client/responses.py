@@ -280,6 +280,7 @@ def _namespaces(text: Text) -> Namespaces:
         found: list[Namespace] = []
 
         def one(found: list[Namespace] = found) -> None:
+            text.count(3)
             text.expect(b"(")
             prefix = text.mailbox_name()
             text.space()
@@ -378,6 +379,7 @@ def _identification(text: Text) -> Identification:
     fields: dict[str, str | None] = {}
 
     def one() -> None:
+        text.count(2)
         name = text.decoded() or ""
         text.space()
         fields[name] = text.decoded()

@@ -24,7 +24,7 @@ from mailkit.imap.grammar import SyntaxFault
 from mailkit.model import Flags
 
 #: Messages of one mailbox: four octets each are kept.
-MAX_MESSAGES = 20_000_000
+MAX_MESSAGES = 10_000_000
 #: Messages that are looked through for those of VANISHED, where the UIDs of only some are known; in
 #: a larger mailbox those are forgotten.
 MAX_MIXED = 100_000

@@ -14,6 +14,7 @@ from mailkit.imap.client.reader import RESPONSE_LIMITS, Response
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.values import Expunge, Vanished
+from mailkit.model import FlagOp
 from tests.imap.client.support import Wire
 from tests.imap.client.test_pipelining import SELECTED, Manual
 
@@ -241,6 +242,42 @@ class ManyResponsesTests(SynchronousTestCase):
 
 def aiter_of(fetching: Any) -> Any:
     return fetching.__aiter__()
+
+
+class SetTests(SynchronousTestCase):
+    """A few octets that stand for many UIDs: more than there are messages are none."""
+
+    def check(self, work: Any, *answers: bytes) -> None:
+        for answer in answers:
+            wire = Manual(b"* OK [CAPABILITY IMAP4rev1 ESEARCH MOVE CONDSTORE] hello\r\n")
+            wire.start(wire.session.select("INBOX"))
+            wire.say(SELECTED)
+            results = wire.start(work(wire.session))
+            wire.say(answer)
+            results[0].trap(ProtocolError)
+
+    def test_of_a_search(self) -> None:
+        self.check(
+            lambda session: session.search(),
+            b'* ESEARCH (TAG "m2") UID ALL 1:100006\r\nm2 OK x\r\n',
+            b'* ESEARCH (TAG "m2") UID ALL %b1:3\r\nm2 OK x\r\n' % (b"1:60000," * 2),
+        )
+
+    def test_of_response_codes(self) -> None:
+        self.check(
+            lambda session: session.copy("1:*", "x"),
+            b"m2 OK [COPYUID 1 1:100006 1:100006] x\r\n",
+        )
+        self.check(
+            lambda session: session.move("1:*", "x"),
+            b"* OK [COPYUID 1 1:5 1:100006] x\r\nm2 OK x\r\n",
+        )
+        self.check(lambda session: session.append("x", b"one"), b"m2 OK [APPENDUID 1 1:2] x\r\n")
+        self.check(
+            lambda session: session.store("1:*", FlagOp.ADD, ["x"], unchanged_since=1),
+            b"m2 OK [MODIFIED 1:100006] x\r\n",
+            b"m2 NO [MODIFIED 1:100006] x\r\n",
+        )
 
 
 class LoginTests(SynchronousTestCase):
