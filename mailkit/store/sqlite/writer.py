@@ -210,6 +210,8 @@ class Writer:
         self._lazy: deque[_Entry] = deque()
         self._data_version = -1
         self._synchronous = True
+        # The first number of a batch that was refused, and is in the index.
+        self._refused_from: int | None = None
         # The index's write-ahead log may lack what was written to it before.
         self._doubted = False
         #: Held while a transaction is at work; the maintenance takes it for what must fit between.
@@ -424,6 +426,7 @@ class Writer:
         if version != self._data_version:
             tx.forget()
             self._data_version = version
+        self._drop_refused()
         tx.begin(int(self._clock()))
         answers: list[object] = []
         changed = False
@@ -438,6 +441,7 @@ class Writer:
             changed = changed or tx.changed
         tx.changed = changed
         self._commit()
+        self._refused_from = None
         self.commits += 1
         self._look_at_troubles()
         if any(type(each) is NamesOf for each in tx.touched):
@@ -494,17 +498,28 @@ class Writer:
     def _take_back(self) -> None:
         """Remove the messages of a committed batch whose bodies are not durable."""
         tx = self._tx
+        self._refused_from = tx.first_lsn
         try:
             tx.give_up()
             self._connection.execute("BEGIN IMMEDIATE")
-            drop_bodies(self._connection, tx.first_lsn)
+            self._drop_refused()
             self._connection.execute("COMMIT")
             self.commits += 1
+            self._refused_from = None
         except (sqlite3.Error, OSError) as error:
-            self.log.error("messages that were refused are still shown: {error}", error=error)
+            self.log.error(
+                "messages that were refused are shown until the store is written again: {error}",
+                error=error,
+            )
+            if is_unsure(error):
+                self.doubt()
             if self._connection.in_transaction:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
+
+    def _drop_refused(self) -> None:
+        if self._refused_from is not None:
+            drop_bodies(self._connection, self._refused_from)
 
     def doubt(self) -> None:
         """A flush of the index's write-ahead log has failed: rely on it no longer."""

@@ -389,6 +389,33 @@ class FailureTests(StoreTestCase):
         await self.close_store(store)
         self.check()
 
+    async def test_refused_messages_go_when_the_index_is_written_again(self) -> None:
+        failing = False
+
+        def flush(descriptor: int) -> None:
+            if failing:
+                raise OSError(errno.EIO, "Input/output error")
+            os.fdatasync(descriptor)
+
+        store = await self.make_store(flush=flush)
+        await self.deliver(store, message(1))
+        writer = cast(Any, store.core.writer)
+        drop = "mailkit.store.sqlite.writer.drop_bodies"
+        error = sqlite3.OperationalError("disk I/O error")
+        failing = True
+        with mock.patch(drop, mock.Mock(side_effect=error)):
+            for number in (2, 3):
+                with self.assertRaises(StoreUnavailable):
+                    await self.deliver(store, message(number))
+        self.assertEqual(len(await self.contents(store)), 2)
+        failing = False
+        self.assertEqual(await self.deliver(store, message(4)), [3])
+        self.assertEqual(await self.contents(store), [message(1), message(4)])
+        await self.deliver(store, message(5))
+        self.assertIsNone(writer._refused_from)
+        await self.close_store(store)
+        self.check()
+
     async def test_a_full_disk_while_the_log_is_written(self) -> None:
         store = await self.make_store()
         await self.deliver(store, message(1))
