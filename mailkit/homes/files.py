@@ -134,6 +134,8 @@ class Files:
 
     def open_to_read(self, path: FilePath) -> OpenFile:
         """A file."""
+        if not path:
+            raise IsADirectoryError(errno.EISDIR, "the home")
         with self._parent(path) as (directory, name):
             _check_is_file(directory, name)
             file = self._open(directory, name, os.O_RDONLY)

@@ -103,6 +103,9 @@ class FileTests(FTPCase):
         self.assertRaises(PermissionDenied, self.files.rename, (), ("dir", "x"))
         self.assertRaises(PermissionDenied, self.files.rename, ("dir",), ())
 
+    def test_the_home_itself_is_a_directory_for_whoever_reads(self) -> None:
+        self.assertRaises(IsADirectoryError, self.files.open_to_read, ())
+
     def test_a_restart_beyond_the_end(self) -> None:
         self.assertRaises(BeyondEnd, self.files.open_to_write, ("file",), 11)
         self.assertRaises(OSError, self.files.open_to_write, ("new",), 5)
