@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from OpenSSL import SSL
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -384,7 +384,8 @@ def _reason_text(reason: Failure) -> str:
 
 def _result_type(reason: Failure) -> str:
     """What TLS reports call the end of a handshake (RFC 8460 section 4.3)."""
-    if isinstance(reason.value, VerificationError):
+    if isinstance(reason.value, (VerificationError, CertificateError)):
+        # The latter has no name at all.
         return "certificate-host-mismatch"
     if "certificate verify failed" in _reason_text(reason):
         return "certificate-not-trusted"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography.x509 import RFC822Name
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -276,6 +277,10 @@ class SessionTests(SecureWorldCase):
             (make_identity([NAME], authority()), ""),
             (make_identity([NAME]), "certificate-not-trusted"),
             (make_identity(["a.example"], authority()), "certificate-host-mismatch"),
+            (
+                make_identity(["x"], authority(), others=[RFC822Name("ann@example.org")]),
+                "certificate-host-mismatch",
+            ),
             (make_identity([NAME], authority(), days=-1), "certificate-expired"),
         ):
             await self.send(self.serve(identity))
