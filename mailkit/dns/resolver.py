@@ -27,7 +27,7 @@ NEGATIVE_TTL = 300
 RELOAD_INTERVAL = 60.0
 #: Records of an answer that are looked at, and aliases that follow each other.
 MAX_RECORDS = 500
-MAX_ALIASES = 10
+MAX_ALIASES = 20
 
 Server = tuple[str, int]
 
