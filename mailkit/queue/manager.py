@@ -283,15 +283,18 @@ class QueueManager:
         for report in self._reporter.write_unqueued(envelope, told, message):
             await self.submit(Spool.from_bytes(report.octets), [Outgoing(report.envelope)])
 
-    async def flush(self, domain: str = "", subdomains: bool = False) -> int:
+    async def flush(self, domain: str = "", subdomains: bool = False) -> int | None:
         """Try again now to send what has failed before.
 
         :param domain: as in :meth:`mailkit.interfaces.IQueue.flush`, in canonical form.
-        :returns: how many recipients that concerns, some thousand at most.
+        :returns: how many recipients that concerns, some thousand at most; None for such as were due.
         """
         self._unreachable.retry(domain, subdomains)
         now = int(self._clock.seconds())
-        return await self._queue.flush(now=now, domain=domain, subdomains=subdomains)
+        count = await self._queue.flush(now=now, domain=domain, subdomains=subdomains)
+        # What is due already, or under way, does not count there; yet it waits.
+        due = not count and await self._queue.list_due(domain=domain, now=now, limit=1)
+        return None if due else count
 
     # Looking for work.
 

@@ -28,12 +28,14 @@ class QueueStarter:
     def __init__(self, fetchers: Mapping[str, Fetcher]) -> None:
         self._fetchers = {canonical_domain(name): each for name, each in fetchers.items()}
 
-    async def start(self, queue: QueueManager, node: str, account: str | None, address: str) -> int:
+    async def start(
+        self, queue: QueueManager, node: str, account: str | None, address: str
+    ) -> int | None:
         """Try to send what waits for a domain.
 
         :param node: as ETRN names it.
         :param address: of the client.
-        :returns: for how many recipients there will be an attempt.
+        :returns: for how many recipients there will be an attempt; None for those whose turn it is.
         :raises PermissionDenied: not for this client.
         """
         # RFC 1985 section 5.2: @ stands for a domain with its subdomains, # for a queue by name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -58,8 +59,6 @@ class SettingTests(SynchronousTestCase):
 
 
 def _closed(outbound: Outbound) -> Any:
-    from twisted.internet.defer import Deferred
-
     return Deferred.fromCoroutine(outbound.close())
 
 
@@ -105,6 +104,15 @@ class StartTests(TestCase):
     async def test_account_starts_its_domain(self) -> None:
         self.assertEqual(await self.start("Example.NET", ANN), 1)
         self.assertEqual(await self.states(), ["delivered", "deferred", "deferred"])
+        self.assertEqual(await self.start("example.net", ANN), 0)
+
+    async def test_what_is_being_handed_over_still_waits(self) -> None:
+        """RFC 1985 section 5.1: the client may take 251 for the end, and go."""
+        gate: Deferred[None] = Deferred()
+        self.transport.gate = gate
+        self.assertEqual(await self.start("example.net", ANN), 1)
+        self.assertIsNone(await self.start("example.net", ANN))
+        gate.callback(None)
         self.assertEqual(await self.start("example.net", ANN), 0)
 
     async def test_address_starts_subdomains(self) -> None:
