@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 #: Octets that are kept, with :data:`PER_VALUE` for each value.
-MAX_KEPT = 16 * 1024 * 1024
+MAX_KEPT = 8 * 1024 * 1024
 #: The same of one field of a mailbox: with more, it begins anew.
 MAX_COLUMN = 8 * 1024 * 1024
 #: Fields of mailboxes of which something is kept.
