@@ -8,6 +8,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 #: Directory of the files in the store's directory; they stay empty.
 NAMES_DIRECTORY = "locks"
@@ -15,11 +16,14 @@ NAMES_DIRECTORY = "locks"
 SEGMENTS = "segments of the log"
 #: The system looks through all locks of a file: many connections have one each.
 FILES = 16
+#: Names of which it is known where they stand: the same users come again and again.
+KNOWN_NAMES = 10_000
 # Locks of a file that was opened (Linux) rather than of a process.
 _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _FLOCK = struct.Struct("hhqqi4x")
 
 
+@lru_cache(KNOWN_NAMES)
 def _place(name: str) -> tuple[str, int]:
     """The file, and the octet of it, that stand for a name."""
     digest = hashlib.sha256(name.encode()).digest()
