@@ -36,6 +36,16 @@ with its kind:
     Messages have these flags now. UIDs are a string as in IMAP: ``1:5,7``.
 ``["gone", mailbox, modseq, uids]``
     Messages were removed.
+``["threads", account, mailbox, [[uid, thread], ...], [[key, thread], ...]]``
+    Messages belong to these conversations, and so do later ones with these keys.
+``["queued", [message, body, skip, prefix, size, envelope, created, expires, header_id, key], rows]``
+    A message is to be sent; a row is ``[recipient, domain, address, state, next_time]``.
+``["attempted", time, [[recipient, message, state, next_time, attempts, warned, attempt], ...]]``
+    This became of recipients; ``attempt`` tells of the last one where there was one.
+``["postponed", time, attempt, [[recipient, message, next_time, attempts, warned], ...]]``
+    The same for recipients that one attempt put off.
+``["forgotten", [message, ...]]``
+    Nothing more is known of these messages that were queued.
 ``["events", [[id, time, message, recipient, state, attempt], ...]]``
     This happened in the outbound queue, and somebody is to hear of it.
 ``["listeners", [[name, id], ...]]``
