@@ -109,7 +109,7 @@ class MailRealm:
         if IFileHome in interfaces and account is not None and self._homes is not None:
             home = await self._homes.open_home(account=account)
             if self.directory is not None:
-                home = await open_resident_home(self.directory, home)
+                home = await open_resident_home(self.directory, account, home)
             return IFileHome, home, _nothing_to_release
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")

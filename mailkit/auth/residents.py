@@ -13,15 +13,16 @@ from mailkit.interfaces import IAccountHistory, IDirectory, IFileHome, IMountedH
 from mailkit.model import FileEntry, FilePath
 
 
-async def open_resident_home(directory: IDirectory, home: IFileHome) -> ResidentHome:
+async def open_resident_home(directory: IDirectory, account: str, home: IFileHome) -> ResidentHome:
     """The home of an account that somebody has just logged in to.
 
+    :param account: its canonical name, whatever the home calls it.
     :raises NoSuchAccount: it has been removed meanwhile.
     """
-    created = await _find(directory, home.name)
+    created = await _find(directory, account)
     if created is None:
         raise NoSuchAccount
-    return ResidentHome(directory, home, created)
+    return ResidentHome(directory, account, home, created)
 
 
 async def _find(directory: Any, account: str) -> object:
@@ -38,9 +39,12 @@ class ResidentHome:
     :param created: what :func:`_find` has found at the login.
     """
 
-    def __init__(self, directory: IDirectory, inner: IFileHome, created: object) -> None:
+    def __init__(
+        self, directory: IDirectory, account: str, inner: IFileHome, created: object
+    ) -> None:
         self.name = inner.name
         self._directory = directory
+        self._account = account
         self._inner: Any = inner
         self._created = created
         alsoProvides(self, *providedBy(inner))
@@ -49,10 +53,10 @@ class ResidentHome:
     def base(self) -> ResidentHome:
         """See :class:`~mailkit.interfaces.IMountedHome`, where this is one."""
         inner = self._inner.base if IMountedHome.providedBy(self._inner) else self._inner
-        return ResidentHome(self._directory, inner, self._created)
+        return ResidentHome(self._directory, self._account, inner, self._created)
 
     async def _ask(self) -> Any:
-        if await _find(self._directory, self.name) != self._created:
+        if await _find(self._directory, self._account) != self._created:
             raise NoSuchAccount
         return self._inner
 

@@ -49,9 +49,9 @@ class ResidentTests(DiskTests):
         self.clock = Clock()
         self.store = MemoryStore(clock=self.clock)
         await self.store.add_account(name="ann@example.org")
+        # Homes may call themselves what they like: this one is "ann".
         home = await super().make_home(files)
-        home.name = "ann@example.org"
-        return await open_resident_home(self.store, home)
+        return await open_resident_home(self.store, "ann@example.org", home)
 
     async def test_nothing_is_left_of_it_with_the_account(self) -> None:
         home = await self.open_home(to_change=True)
