@@ -35,6 +35,8 @@ _SPACES = re.compile(rb" *")
 _RANGES = re.compile(rb"[\d:,]+")
 _NUMBERS = re.compile(rb"[\d ]*")
 _SYSTEM = {flag.lower(): flag for flag in (*SYSTEM_FLAGS, "\\Recent")}
+# As nearly all servers write them.
+_KNOWN = {flag.encode("ascii"): flag for flag in _SYSTEM.values()}
 
 
 class Text(Arguments):
@@ -155,14 +157,15 @@ class Text(Arguments):
 
     # Flags, names, numbers.
 
-    def any_flag(self) -> str:
-        name = self._match(_FLAG, "A flag").decode("ascii")
-        return _SYSTEM.get(name.lower(), name)
-
     def any_flags(self) -> Flags:
-        flags: list[str] = []
-        self.in_parentheses(lambda: flags.append(self.any_flag()))
-        return frozenset(flags)
+        self.expect(b"(")
+        end = self.data.find(b")", self.position)
+        if end < 0:
+            raise SyntaxFault("A list of flags has no end")
+        names = self.data[self.position : end].split(None, self.left + 1)
+        self.count(len(names))
+        self.position = end + 1
+        return frozenset([_KNOWN.get(name) or _flag(name) for name in names])
 
     def mailbox_name(self) -> str:
         return decode_name(self.any_string())
@@ -198,17 +201,26 @@ class Text(Arguments):
         :raises ProtocolError: there is too much in them.
         """
         self.expect(b"(")
+        data = self.data
         while True:
             self.skip_spaces()
-            if self.accept(b")"):
+            if data.startswith(b")", self.position):
+                self.position += 1
                 return
             self.count()
             read()
 
     def skip_spaces(self) -> None:
         """lenient: more than one, or one too many at the end."""
-        if self.looking_at(b" "):
+        if self.data.startswith(b" ", self.position):
             self._match(_SPACES, "")
+
+
+def _flag(octets: bytes) -> str:
+    if _FLAG.fullmatch(octets) is None:
+        raise SyntaxFault("A flag contains octets that are not allowed")
+    name = octets.decode("ascii")
+    return _SYSTEM.get(name.lower(), name)
 
 
 def _plain(octets: bytes) -> Value:
