@@ -10,16 +10,24 @@ and not in the log: then nobody was told of it either, and its new messages are 
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from twisted.logger import Logger
 
 from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.journal import Journal, list_journals
-from mailkit.store.sqlite.log import SegmentLog, list_segments, scan_segment, segment_name
+from mailkit.store.sqlite.log import (
+    BODY,
+    Record,
+    SegmentLog,
+    list_segments,
+    scan_segment,
+    segment_name,
+)
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.snapshot import list_snapshots
@@ -50,19 +58,20 @@ def recover(
     :param directory: of the segments.
     :raises StoreCorrupt: the index is older than the log.
     """
-    batch, segment, journal_number, journal_size = connection.execute(
+    batch, current, journal_number, journal_size = connection.execute(
         "SELECT batch, segment, journal, journal_size FROM log_state"
     ).fetchone()
     known = dict(connection.execute("SELECT id, size FROM segment").fetchall())
     present = list_segments(directory)
     strangers = [number for number in present if number not in known]
     refuse_older_index(newest_batch(directory, dict.fromkeys(strangers)), batch)
-    size = known.get(segment, 0)
+    size = known.get(current, 0)
     lost = _lost_segments(directory, known)
-    if segment not in known or lost:
+    if current not in known or lost:
         # Not by a crash of ours; leave it to be looked at.
         segment = 0
     else:
+        segment = current
         refuse_older_index(newest_batch(directory, {segment: size}), batch)
     if lost:
         _log.error(
@@ -71,15 +80,42 @@ def recover(
             count=len(lost),
             name=os.path.join(directory, segment_name(lost[0])),
         )
-    # Where others are lost, these may be what they were moved to: `mailkit repair` finds it.
-    for number in strangers if not lost else ():
-        os.unlink(os.path.join(directory, segment_name(number)))
+        # What the index does not know may be what they were moved to: `mailkit repair` finds it.
+        left: dict[int, int | None] = dict.fromkeys(strangers)
+        if current in present:
+            left[current] = size
+        _pass_over(connection, directory, left)
+    else:
+        for number in strangers:
+            os.unlink(os.path.join(directory, segment_name(number)))
     _drop_torn(connection, directory)
     log.open(segment, size, max([*known, *present], default=0))
     if not journal_number:
         journal_number = max(list_journals(directory), default=0) + 1
         journal_size = 0
     journal.open(journal_number, journal_size)
+
+
+def _pass_over(
+    connection: sqlite3.Connection, directory: str, places: Mapping[int, int | None]
+) -> None:
+    """Give nothing the numbers, or the UIDs, of messages that are left behind the index's end.
+
+    A repair that has the log alone would take one for the other.
+    """
+    (lsn,) = connection.execute("SELECT lsn FROM log_state").fetchone()
+    next_lsn = lsn
+    connection.execute("BEGIN IMMEDIATE")
+    for record in _records_of(directory, places):
+        if record.header.kind != BODY or record.header.lsn < lsn:
+            continue
+        next_lsn = max(next_lsn, record.header.lsn + 1)
+        for mailbox_id, uid, *_ in json.loads(record.meta):
+            connection.execute(
+                "UPDATE mailbox SET uid_next = max(uid_next, ?) WHERE id = ?", (uid + 1, mailbox_id)
+            )
+    connection.execute("UPDATE log_state SET lsn = ?", (next_lsn,))
+    connection.execute("COMMIT")
 
 
 def _drop_torn(connection: sqlite3.Connection, directory: str) -> None:
@@ -118,14 +154,12 @@ def newest_batch(directory: str, places: Mapping[int, int | None]) -> int:
 
     :param places: where to begin in each segment; None for its first record.
     """
-    return max(
-        (
-            record.header.batch
-            for number, begin in places.items()
-            for record in scan_segment(os.path.join(directory, segment_name(number)), begin)
-        ),
-        default=0,
-    )
+    return max((record.header.batch for record in _records_of(directory, places)), default=0)
+
+
+def _records_of(directory: str, places: Mapping[int, int | None]) -> Iterator[Record]:
+    for number, begin in places.items():
+        yield from scan_segment(os.path.join(directory, segment_name(number)), begin)
 
 
 def refuse_older_index(newest: int, batch: int) -> None:

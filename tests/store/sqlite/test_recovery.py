@@ -296,6 +296,39 @@ class OpeningTests(StoreTestCase):
         left = await self.contents(self.open_store(settings))
         self.assertTrue(left == [message(number, 70_000) for number in range(2, 8)])
 
+    async def test_nothing_gets_the_numbers_of_what_is_left_behind_the_end_of_the_index(
+        self,
+    ) -> None:
+        settings = replace(SETTINGS, segment_size=200_000, large_body=200_000)
+        for size, segments in ((1_000, 3), (100_000, 4)):
+            # Behind the end of the segment, or in one that the index does not know.
+            self.directory = self.mktemp()
+            store = await self.make_store(ANN, BOB, settings=settings)
+            for number in range(1, 7):
+                await self.deliver(store, message(number, 70_000), ANN)
+            await self.close_store(store)
+            index = os.path.join(self.directory, INDEX_NAME)
+            shutil.copy(index, index + ".backup")
+            store = self.open_store(settings)
+            await self.deliver(store, message(100, size), ANN)
+            await self.close_store(store)
+            self.assertEqual(len(self.log_files()), segments)
+            # It came to the log, and not to the index.
+            os.replace(index + ".backup", index)
+            os.unlink(self.segment(1))
+            store = self.open_store(settings)
+            await self.deliver(store, message(200), BOB)
+            await self.deliver(store, message(300), ANN)
+            await self.close_store(store)
+            os.unlink(index)
+            repair_store(self.directory)
+            store = self.open_store(settings)
+            self.assertTrue(await self.contents(store, BOB) == [message(200)])
+            found = await self.contents(store, ANN)
+            self.assertFalse(message(200) in found)
+            self.assertTrue(message(300) in found)
+            await self.close_store(store)
+
     async def test_a_copy_of_a_lost_index_is_not_passed_over(self) -> None:
         store = await self.make_store()
         await self.close_store(store)
