@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -279,6 +280,11 @@ class AccountTests(GuardTestCase):
         self.attack(50, "b\xfcrger@stra\xdfe.example")
         name = "BU\u0308RGER@xn--strae-oqa.example"
         self.assertGreater(self.seconds(self.admit(name, "198.51.100.1")), 0)
+
+    def test_names_that_are_too_long_are_not_normalised(self) -> None:
+        with patch.object(unicodedata, "normalize", Mock(side_effect=AssertionError)):
+            for name in ("a\u0301\u0316" * 10_000, "a@" + "\u4e00" * 10_000):
+                self.assertEqual(self.seconds(self.admit(name)), 0)
 
     def test_who_has_logged_in_lately_does_not_wait(self) -> None:
         self.log_in()

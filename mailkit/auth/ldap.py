@@ -32,6 +32,7 @@ from mailkit.auth.workers import (
 from mailkit.errors import TemporaryFailure
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
 from mailkit.model import Login
+from mailkit.wire.saslprep import MAX_TEXT
 
 #: The extra that brings ldap3.
 EXTRA = "ldap"
@@ -62,7 +63,12 @@ def escape(text: str) -> str:
 def _is_plain(name: str) -> bool:
     """Whether a name is compared as it is: LDAP takes away spaces and what nobody sees, and takes
     compatible characters for equal (RFC 4518 section 2), so that one user would have many names."""
-    return " " not in name and name.isprintable() and name == unicodedata.normalize("NFKC", name)
+    return (
+        len(name) <= MAX_TEXT
+        and " " not in name
+        and name.isprintable()
+        and name == unicodedata.normalize("NFKC", name)
+    )
 
 
 def _is_text(password: bytes) -> bool:

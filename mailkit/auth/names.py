@@ -7,17 +7,20 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from mailkit.wire.domains import canonical_domain
-from mailkit.wire.saslprep import Unprepared, saslprep
+from mailkit.wire.saslprep import MAX_TEXT, Unprepared, saslprep
 
 _PLACEHOLDER = re.compile(r"%(.?)", re.DOTALL)
 
 
 def canonical_name(name: str) -> str:
-    """In lower case and NFC, with the domain as DNS has it, as directories compare addresses."""
+    """In lower case and NFC, with the domain as DNS has it, as directories compare addresses.
+
+    What is too long for a name is in lower case alone.
+    """
     local, at, domain = name.rpartition("@")
     if not at:
         local = name
-    if not local.isascii():
+    if not local.isascii() and len(local) <= MAX_TEXT:
         local = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).lower())
     return f"{local.lower()}@{canonical_domain(domain)}" if at else local.lower()
 

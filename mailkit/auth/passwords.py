@@ -44,6 +44,9 @@ CACHE_SIZE = 10_000
 PLAIN_PREFIX = "{PLAIN}"
 
 
+#: Octets of a password that is normalised: NFC takes quadratic time to sort combining marks.
+MAX_PREPARED = 4096
+
 # What SASLprep changes, so that a password with it has two forms.
 _LIGATURE = "\ufb01".encode()
 
@@ -53,11 +56,11 @@ _T = TypeVar("_T")
 def prepare_password(password: str | bytes) -> bytes:
     """The octets to hash: NFC, and any kind of space is U+0020 (RFC 8265 section 4.2.2).
 
-    Octets that are no UTF-8 stay as they are.
+    Octets that are no UTF-8 stay as they are, and so do more than :data:`MAX_PREPARED`.
     """
     if isinstance(password, str):
         password = password.encode("utf-8", "surrogatepass")
-    if password.isascii():
+    if password.isascii() or len(password) > MAX_PREPARED:
         return password
     try:
         text = password.decode("utf-8")

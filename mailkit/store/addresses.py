@@ -16,6 +16,7 @@ from typing import Protocol
 from mailkit.errors import LimitExceeded, MailError, NoSuchRecipient, RelayDenied
 from mailkit.model import Path, Resolution
 from mailkit.wire.domains import canonical_domain
+from mailkit.wire.saslprep import MAX_TEXT
 
 #: Aliases that name aliases: how many in a row are followed.
 MAX_ALIAS_DEPTH = 10
@@ -61,13 +62,15 @@ class AddressBook(Protocol):
 
 
 def canonical_local_part(local_part: str) -> str:
-    """Lower case, in Unicode's NFC; never fails.
+    """Lower case, in Unicode's NFC unless it is too long for a name; never fails.
 
     Not ``casefold``, which would make one person of ``weiß`` and ``weiss``.
     """
     if local_part.isascii():
         return local_part.lower()
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local_part).lower())
+    text = local_part.lower()
+    if len(local_part) <= MAX_TEXT:
+        text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local_part).lower())
     # A lone surrogate (from a command line in another encoding) names nobody, and can't be stored.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

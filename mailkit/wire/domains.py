@@ -13,15 +13,25 @@ def canonical_domain(domain: str) -> str:
     """Lower case, with A-labels (``xn--``) for whatever is not ASCII; never fails.
 
     Plain punycode of the normalised label is what IDNA2008 (RFC 5891) makes of every valid label.
-    The standard library's codec is IDNA2003, which turns ``ß`` into ``ss``: another domain.
+    The standard library's codec is IDNA2003, which turns ``ß`` into ``ss``: another domain. Text
+    of more than :data:`MAX_DOMAIN` characters is no domain, as A-labels are never shorter: it gets
+    escapes in their place, since punycode takes quadratic time.
     """
     if domain.isascii():
         return domain.lower().removesuffix(".")
+    if len(domain) > MAX_DOMAIN:
+        return _escaped(domain.lower())
     domain = unicodedata.normalize("NFKC", domain).lower().replace("\u3002", ".").removesuffix(".")
+    if len(domain) > MAX_DOMAIN:  # NFKC makes up to 18 characters of one.
+        return _escaped(domain)
     return ".".join(
         label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
         for label in domain.split(".")
     )
+
+
+def _escaped(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def displayed_domain(domain: str) -> str:

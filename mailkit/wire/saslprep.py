@@ -5,6 +5,10 @@ from __future__ import annotations
 import stringprep
 import unicodedata
 
+#: Characters of a text that is prepared: an address has 320 octets at most (RFC 5321 section
+#: 4.5.3.1). NFKC sorts combining marks in quadratic time, and keeps all other threads waiting.
+MAX_TEXT = 1024
+
 # RFC 4013 section 2.3.
 _PROHIBITED = (
     (stringprep.in_table_c12, "a space that is none of ASCII"),
@@ -34,6 +38,8 @@ def saslprep(text: str, query: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     prepared = fold_text(text)
+    if len(prepared) > MAX_TEXT:
+        raise Unprepared(f"more than {MAX_TEXT} characters")
     prohibitions = _PROHIBITED if query else (*_PROHIBITED, _UNASSIGNED)
     for character in prepared:
         for prohibited, what in prohibitions:
@@ -44,7 +50,12 @@ def saslprep(text: str, query: bool = False) -> str:
 
 
 def fold_text(text: str) -> str:
-    """The same, whatever it contains: what nobody sees is left out, and NFKC made of the rest."""
+    """The same, whatever it contains: what nobody sees is left out, and NFKC made of the rest.
+
+    A text of more than :data:`MAX_TEXT` characters stays as it is.
+    """
+    if len(text) > MAX_TEXT:
+        return text
     # RFC 4013 section 2.1
     mapped = "".join(
         " " if stringprep.in_table_c12(character) else character

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, cast
+from unittest.mock import Mock, patch
 
 from argon2 import extract_parameters
 from twisted.internet.defer import CancelledError
@@ -11,6 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.auth import schemes
+from mailkit.auth.names import canonical_name, prepared_name
 from mailkit.auth.passwords import (
     PasswordHasher,
     forms_of,
@@ -20,6 +23,7 @@ from mailkit.auth.passwords import (
 )
 from mailkit.auth.schemes import UnreadableHash
 from mailkit.errors import TemporaryFailure
+from mailkit.store.addresses import canonical_local_part
 from tests.auth.fakes import ImmediateExecutor, ManualExecutor
 
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
@@ -60,6 +64,18 @@ class HashPasswordTests(SynchronousTestCase):
         stored = hash_password(b"\xff\xfe", **CHEAP)
         self.assertTrue(verify_password(stored, b"\xff\xfe"))
         self.assertFalse(verify_password(stored, b"\xff"))
+
+
+class LongTests(SynchronousTestCase):
+    """Unicode's normal forms sort combining marks in quadratic time."""
+
+    def test_they_stay_as_they_are(self) -> None:
+        marks = "e\u0316\u0301" * 1000
+        with patch.object(unicodedata, "normalize", Mock(side_effect=AssertionError)):
+            self.assertEqual(forms_of(marks), [marks.encode()])
+            self.assertEqual(canonical_name(f"A{marks}@example.org"), f"a{marks}@example.org")
+            self.assertIsNone(prepared_name(marks))
+            self.assertEqual(canonical_local_part(f"A{marks}"), f"a{marks}")
 
 
 class PreparedTests(SynchronousTestCase):

@@ -2,9 +2,49 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.wire.domains import canonical_domain, displayed_address, displayed_domain
+from mailkit.wire import domains as module
+from mailkit.wire.domains import (
+    MAX_DOMAIN,
+    canonical_domain,
+    displayed_address,
+    displayed_domain,
+    is_dns_name,
+)
+
+
+class CanonicalDomainTests(SynchronousTestCase):
+    def test_what_is_too_long_is_not_encoded(self) -> None:
+        """Punycode takes quadratic time: 20 s for the longest user name that IMAP reads."""
+        letters = "".join(map(chr, range(0x4E00, 0x4E00 + MAX_DOMAIN)))
+        encoded: list[int] = []
+
+        def count(form: str, text: str) -> str:
+            encoded.append(len(text))
+            return normalize(form, text)
+
+        normalize = module.unicodedata.normalize
+        with patch.object(module.unicodedata, "normalize", count):
+            for domain in (f"{letters}x", letters * 40, "\ud800" * 300, "\xe9." * 10_000):
+                canonical = canonical_domain(domain)
+                self.assertNotIn("xn--", canonical)
+                self.assertTrue(canonical.isascii())
+                self.assertFalse(is_dns_name(canonical))
+            self.assertEqual(encoded, [])
+            # NFKC makes eighteen characters of this one.
+            canonical = canonical_domain("\ufdfa" * MAX_DOMAIN)
+        self.assertNotIn("xn--", canonical)
+        self.assertFalse(is_dns_name(canonical))
+
+    def test_the_longest(self) -> None:
+        label = "\xfc" + "a" * 53
+        domain = ".".join([label] * 4)
+        canonical = canonical_domain(domain)
+        self.assertEqual(displayed_domain(canonical), domain)
+        self.assertTrue(is_dns_name(canonical))
 
 
 class DisplayedDomainTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.wire.saslprep import Unprepared, fold_text, saslprep
+from mailkit.wire.saslprep import MAX_TEXT, Unprepared, fold_text, saslprep
 
 
 class SASLprepTests(SynchronousTestCase):
@@ -38,3 +38,11 @@ class SASLprepTests(SynchronousTestCase):
             ("\ud800\u200b", "\ud800"),
         ):
             self.assertEqual(fold_text(text), folded)
+
+    def test_what_is_too_long_is_not_normalised(self) -> None:
+        """NFKC sorts marks in quadratic time, and makes eighteen characters of some."""
+        for text in ("\u0301\u0316" * MAX_TEXT, "a" * MAX_TEXT + "\xaa"):
+            self.assertEqual(fold_text(text), text)
+            self.assertRaises(Unprepared, saslprep, text)
+        self.assertRaises(Unprepared, saslprep, "\ufdfa" * 100)
+        self.assertEqual(saslprep("\xaa" * MAX_TEXT), "a" * MAX_TEXT)

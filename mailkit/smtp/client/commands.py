@@ -15,6 +15,7 @@ from typing import NamedTuple
 from mailkit.client.security import TLSInfo
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.smtp.client.extensions import Extensions
+from mailkit.wire.domains import MAX_DOMAIN
 from mailkit.wire.xtext import encode_utf8_address, encode_xtext
 
 # RFC 2852 section 4: at most nine digits.
@@ -244,7 +245,7 @@ def ascii_path(path: Path) -> Path | None:
     """
     if path.is_ascii:
         return path
-    if not path.local_part.isascii():
+    if not path.local_part.isascii() or len(path.domain) > MAX_DOMAIN:
         return None
     domain = unicodedata.normalize("NFC", path.domain).lower()
     labels = [
