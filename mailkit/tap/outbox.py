@@ -10,19 +10,21 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailkit import outbox
 from mailkit._typing import override
-from mailkit.errors import MailError
+from mailkit.errors import MailError, StoreUnavailable
 from mailkit.model import Envelope
 from mailkit.outbox import TABLE, Row
 from mailkit.pools import DaemonThreadPool
+from mailkit.statuscodes import codes_of
 from mailkit.tap.errors import SettingError
 
 #: Rows that are listed at a time, and messages that are in memory at the same time.
@@ -30,8 +32,10 @@ BATCH = 50
 MAX_PARALLEL = 10
 #: Seconds between two looks at a table in SQLite, and for which PostgreSQL is listened to in one go.
 LOOK_INTERVAL = 1.0
-#: Seconds after trouble with the database or the queue.
+#: Seconds after trouble with the database, the queue or a row.
 TROUBLE_INTERVAL = 10.0
+#: Characters of a reason that are kept.
+MAX_PROBLEM = 500
 
 #: Queues a message under a key.
 Submit = Callable[[Envelope, bytes, str], Awaitable[object]]
@@ -41,12 +45,15 @@ class Source(ABC):
     """A program's database. All methods but the constructor run in one thread."""
 
     @abstractmethod
-    def list_ids(self) -> Sequence[int]:
-        """Rows that wait, the oldest first; perhaps not all."""
+    def list_ids(self, after: int) -> Sequence[int]:
+        """Rows that wait, the oldest first, with greater numbers than this; not more than ``BATCH``."""
 
     @abstractmethod
     def read(self, id: int) -> Row | None:
-        """A row; None where it is gone."""
+        """A row; None where it is gone.
+
+        :raises ValueError: it is none of ours.
+        """
 
     @abstractmethod
     def remove(self, id: int) -> None:
@@ -88,6 +95,8 @@ class SQLiteSource(Source):
             connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, check_same_thread=False
             )
+            # Programs bind as text what is not UTF-8, which cannot be read as such.
+            connection.text_factory = bytes
             try:
                 outbox.create_table(connection)
             except BaseException:
@@ -97,14 +106,27 @@ class SQLiteSource(Source):
         return self._connection.execute(sql, values).fetchall()
 
     @override
-    def list_ids(self) -> Sequence[int]:
-        sql = f"SELECT id FROM {TABLE} WHERE problem IS NULL ORDER BY id LIMIT {BATCH}"
-        return [id for (id,) in self._execute(sql)]
+    def list_ids(self, after: int) -> Sequence[int]:
+        sql = f"SELECT id FROM {TABLE} WHERE problem IS NULL AND id > ? ORDER BY id LIMIT {BATCH}"
+        return [id for (id,) in self._execute(sql, after)]
 
     @override
     def read(self, id: int) -> Row | None:
-        rows = self._execute(f"SELECT id, key, envelope, message FROM {TABLE} WHERE id = ?", id)
-        return Row(*rows[0]) if rows else None
+        rows = self._execute(
+            "SELECT key, typeof(key) = 'text', envelope, message, typeof(message) = 'blob'"
+            f" FROM {TABLE} WHERE id = ?",
+            id,
+        )
+        if not rows:
+            return None
+        # SQLite keeps whatever it is given.
+        ((key, key_is_text, envelope, message, message_is_blob),) = rows
+        if not message_is_blob:
+            raise ValueError("the message is no BLOB")
+        if not key_is_text:
+            # Another row may have the same octets as text.
+            raise ValueError("the key is no text")
+        return Row(id, key.decode(), envelope.decode(), message)
 
     @override
     def remove(self, id: int) -> None:
@@ -148,7 +170,10 @@ class PostgresSource(Source):
 
     def _execute(self, sql: str, *values: object) -> Any:
         if self._connection is None:
-            connection = self._psycopg.connect(self._dsn, autocommit=True, connect_timeout=10)
+            # A database without an encoding would give octets for text.
+            connection = self._psycopg.connect(
+                self._dsn, autocommit=True, connect_timeout=10, client_encoding="utf8"
+            )
             try:
                 outbox.create_table(connection)
                 connection.execute(f"LISTEN {TABLE}")
@@ -159,9 +184,9 @@ class PostgresSource(Source):
         return self._connection.execute(sql, values or None)
 
     @override
-    def list_ids(self) -> Sequence[int]:
-        sql = f"SELECT id FROM {TABLE} WHERE problem IS NULL ORDER BY id LIMIT {BATCH}"
-        return [id for (id,) in self._execute(sql).fetchall()]
+    def list_ids(self, after: int) -> Sequence[int]:
+        sql = f"SELECT id FROM {TABLE} WHERE problem IS NULL AND id > %s ORDER BY id LIMIT {BATCH}"
+        return [id for (id,) in self._execute(sql, after).fetchall()]
 
     @override
     def read(self, id: int) -> Row | None:
@@ -205,10 +230,18 @@ def parse_outbox(text: str) -> Source:
     raise SettingError(f"outbox: {text!r} is neither sqlite:PATH nor postgres:DSN")
 
 
+class _Failed(NamedTuple):
+    """A row that is to be tried again."""
+
+    id: int
+    failure: Failure
+
+
 class OutboxMover:
     """Moves rows until it is stopped. Several may work on one table for the same queue, for nothing.
 
-    :param submit: queues a message; what it raises decides: a temporary error is tried again.
+    :param submit: queues a message; what it raises decides. ``StoreUnavailable`` lets all of them wait, an
+        error that SMTP says with 4xx only this one, and another one sets it aside.
     """
 
     log = Logger()
@@ -221,6 +254,10 @@ class OutboxMover:
         self._work: Deferred[None] | None = None
         self._trigger: Any = None
         self._running = False
+        #: Rows have failed, and are tried again from then on (``reactor.seconds``); until then, only
+        #: what is behind the last one that was looked at.
+        self._again: float | None = None
+        self._after = 0
 
     def start(self) -> None:
         """Begin to move."""
@@ -254,34 +291,23 @@ class OutboxMover:
     async def _move(self) -> None:
         while self._running:
             try:
-                ids: Sequence[int] = await self._in_thread(self._source.list_ids)
-                trouble: Exception | None = None
-                for start in range(0, len(ids), MAX_PARALLEL):
-                    found = await self._move_rows(ids[start : start + MAX_PARALLEL])
-                    trouble = trouble or found
-                if trouble is not None:
-                    raise trouble
-                if not ids:
-                    await self._in_thread(self._source.wait)
+                await self._move_some()
             except self._source.errors as error:
                 self.log.error(
                     "the outbox in {name} cannot be read: {error}",
                     name=self._source.name,
-                    error=str(error).strip(),
+                    error=_plain(error),
                 )
                 await self._in_thread(self._close)
                 await self._pause(TROUBLE_INTERVAL)
-            except MailError as error:
+            except StoreUnavailable as error:
                 self.log.error("the queue takes nothing from the outbox: {e}", e=error.text)
                 await self._pause(TROUBLE_INTERVAL)
             except CancelledError:
                 raise
             except Exception:
-                self.log.failure("a row of the outbox in {name}", name=self._source.name)
+                self.log.failure("the outbox in {name}", name=self._source.name)
                 await self._pause(TROUBLE_INTERVAL)
-            else:
-                if not ids and isinstance(self._source, SQLiteSource):
-                    await self._pause(LOOK_INTERVAL)
 
     def _close(self) -> None:
         try:
@@ -290,39 +316,80 @@ class OutboxMover:
             # It is gone, which is why it is closed.
             pass
 
-    async def _move_rows(self, ids: Sequence[int]) -> Exception | None:
+    async def _move_some(self) -> None:
+        """Move what is listed in one go; wait where there is no more."""
+        ids: Sequence[int] = await self._in_thread(self._source.list_ids, self._after)
+        failed: list[_Failed] = []
+        for start in range(0, len(ids), MAX_PARALLEL):
+            failed += await self._move_rows(ids[start : start + MAX_PARALLEL])
+        if failed:
+            await self._note(failed)
+            await self._pause(LOOK_INTERVAL)
+        elif not ids:
+            await self._wait()
+        if self._again is None:
+            # From the beginning: of two transactions, the one with the smaller number may end last.
+            return
+        if ids:
+            self._after = ids[-1]
+        if len(ids) < BATCH and self._reactor.seconds() >= self._again:
+            self._after, self._again = 0, None
+
+    async def _wait(self) -> None:
+        await self._in_thread(self._source.wait)
+        if isinstance(self._source, SQLiteSource):
+            await self._pause(LOOK_INTERVAL)
+
+    async def _note(self, failed: Sequence[_Failed]) -> None:
+        """Rows have failed for now, which stops none of the others."""
+        if self._again is None:
+            self._again = self._reactor.seconds() + TROUBLE_INTERVAL
+        # Mostly they have failed for one reason.
+        first = failed[0]
+        self.log.error(
+            "row {id} of the outbox in {name} is tried again: {problem}; so are {count} others",
+            id=first.id,
+            name=self._source.name,
+            problem=_plain(first.failure.value),
+            count=len(failed) - 1,
+        )
+        for id, failure in failed:
+            if not failure.check(MailError, *self._source.errors):
+                self.log.failure("row {id} of the outbox", failure, id=id)
+        if any(failure.check(*self._source.errors) for _, failure in failed):
+            await self._in_thread(self._close)
+
+    async def _move_rows(self, ids: Sequence[int]) -> list[_Failed]:
         """Move some at the same time, so that they become durable together.
 
-        Gives what is the matter with one of them, which stops none of the others.
+        Gives those that are to be tried again.
 
-        :raises MailError: the queue takes nothing.
+        :raises StoreUnavailable: the queue takes nothing.
         """
         rows = [Deferred.fromCoroutine(self._move_row(id)) for id in ids]
         # All of them, whatever becomes of one.
         results: Any = await DeferredList(rows, consumeErrors=True)
-        trouble: Exception | None = None
-        for done, result in results:
+        failed: list[_Failed] = []
+        for id, (done, result) in zip(ids, results, strict=True):
             if not done:
-                if result.check(MailError, CancelledError):
+                if result.check(StoreUnavailable, CancelledError):
                     result.raiseException()
-                trouble = result.value
-        return trouble
+                failed.append(_Failed(id, result))
+        return failed
 
     async def _move_row(self, id: int) -> None:
-        row: Row | None = await self._in_thread(self._source.read, id)
-        if row is None:
-            return
         try:
-            if not isinstance(row.message, bytes):
-                # SQLite keeps whatever it is given.
-                raise ValueError("the message is no BLOB")
+            row: Row | None = await self._in_thread(self._source.read, id)
+            if row is None:
+                return
             await self._submit(outbox.load(row.envelope), row.message, row.key)
         except ValueError as error:
-            problem = str(error)
+            problem = _plain(error)
         except MailError as error:
-            if error.temporary:
+            # Not only those that are temporary: a limit does not last (SMTP says 452).
+            if error.temporary or codes_of(error)[0] < 500:
                 raise
-            problem = error.text
+            problem = _plain(error)
         else:
             await self._in_thread(self._source.remove, id)
             return
@@ -333,3 +400,9 @@ class OutboxMover:
         done: Deferred[None] = Deferred(lambda _: call.cancel())
         call = self._reactor.callLater(seconds, done.callback, None)
         return done
+
+
+def _plain(error: object) -> str:
+    """What an error says, in a line that any database keeps."""
+    text = " ".join(str(error).split())
+    return "".join(each if each.isprintable() else "?" for each in text)[:MAX_PROBLEM]

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit import outbox
-from mailkit.errors import MessageRefused, StoreUnavailable
+from mailkit.errors import LimitExceeded, MessageRefused, StoreUnavailable
 from mailkit.model import Envelope
 from mailkit.smtp.client import make_envelope
 from mailkit.store.memory import MemoryStore
@@ -151,6 +151,59 @@ class MovingTests(TestCase):
         self.start()
         await until(lambda: self.left() == ["the message is no BLOB"])
         self.assertEqual([each[2] for each in self.submitted], [other])
+
+    async def test_rows_that_are_not_what_they_should_be(self) -> None:
+        """SQLite keeps whatever it is given; programs bind as text what is not UTF-8."""
+        key, text = (
+            self.add("a@example.net"),
+            outbox.dump(make_envelope("a@b.example", "c@d.example")),
+        )
+        sql = f"INSERT INTO {outbox.TABLE} (key, envelope, message) VALUES "
+        latin = "caf\xe9".encode("latin-1")
+        with self.connection:
+            for number in range(moving.BATCH):
+                self.connection.execute(
+                    sql + "(?, ?, CAST(? AS TEXT))", (f"k{number}", text, latin)
+                )
+            self.connection.execute(sql + "(?, ?, ?)", (b"k", text, MESSAGE))
+            self.connection.execute(sql + "(CAST(? AS TEXT), ?, ?)", (latin, text, MESSAGE))
+            self.connection.execute(sql + "('x', CAST(? AS TEXT), ?)", (latin, MESSAGE))
+        other = self.add("b@example.net")
+        self.start()
+        await until(lambda: len(self.submitted) == 2 and len(self.left()) == moving.BATCH + 3)
+        await until(lambda: None not in self.left())
+        self.assertEqual([each[2] for each in self.submitted], [key, other])
+        problems = self.left()
+        self.assertEqual(
+            problems[: moving.BATCH + 1],
+            ["the message is no BLOB"] * moving.BATCH + ["the key is no text"],
+        )
+        for problem in problems[moving.BATCH + 1 :]:
+            self.assertIn("can't decode byte 0xe9", problem or "")
+
+    async def test_a_limit_stops_one_row_for_a_while(self) -> None:
+        """SMTP says 452 for it: it is tried again, and more of them than are listed stop no others."""
+        limited = {self.add(f"{number}@example.net") for number in range(moving.BATCH + 5)}
+        other = self.add("b@example.net")
+        over = True
+
+        async def submit(envelope: Envelope, octets: bytes, key: str) -> None:
+            if over and key in limited:
+                raise LimitExceeded
+            self.submitted.append((envelope, octets, key))
+
+        self.submit = submit  # type: ignore[method-assign]
+        self.start()
+        await until(lambda: bool(self.submitted))
+        self.assertEqual([each[2] for each in self.submitted], [other])
+        await until(lambda: len(self.left()) == len(limited))
+        self.assertEqual(set(self.left()), {None})
+        late = self.add("late@example.net")
+        await until(lambda: len(self.submitted) == 2)
+        self.assertEqual(self.submitted[1][2], late)
+        over = False
+        await until(lambda: not self.left())
+        self.assertEqual({each[2] for each in self.submitted}, {*limited, other, late})
 
     async def test_one_row_stops_no_others(self) -> None:
         """It cannot be read, or what takes it fails; it is tried again."""
