@@ -29,14 +29,22 @@ MAX_AUTHORS = 100
 
 # RFC 5322 section 2.2, with the blank before the colon of section 4.5.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
-# What stands before each message in an mbox file.
-_FROM_LINE = re.compile(rb">?From \S+ [^\r\n]*\d:\d\d[^\r\n]*\r\n(?=[!-9;-~]+[ \t]*:)")
+# What stands before each message in an mbox file (RFC 4155): nothing but a sender and a date.
+_FROM_LINE = re.compile(
+    rb">?From \S{1,320} {1,9}(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?"
+    rb"(?: {1,9}(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|\d{1,4})){0,3}"
+    rb" {1,9}\d{1,2}:\d\d(?::\d\d)?"
+    rb"(?: {1,9}(?:[AaPp][Mm]|[A-Z]{1,5}|[+-]\d{4}|\d{4})){0,3}"
+    rb"(?: {1,9}remote from \S{1,255})? {0,9}\r\n"
+)
 _MESSAGE_ID = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
 
 # Bcc names people whom the others shall not see (RFC 5322 section 3.6.3); Return-Path is for the
 # server of final delivery alone (RFC 5321 section 4.4).
 _REMOVED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 _AUTHORS = frozenset((b"from", b"sender"))
+# One of these is in each header that was a message's.
+_USUAL = _REMOVED | {b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"received"}
 
 
 class SubmissionReader(ContentReader):
@@ -75,7 +83,7 @@ class SubmissionReader(ContentReader):
             self._finish_header(bytes(held))
         elif len(held) > self._max_header:
             lines = b"".join(held.rpartition(b"\r\n")[:2])
-            if _fields_end(lines) < len(lines):
+            if _fields_end(lines, _from_line_end(lines)) < len(lines):
                 # There is a line that is no field, so the header ends before it.
                 self._finish_header(bytes(held))
             else:
@@ -93,10 +101,9 @@ class SubmissionReader(ContentReader):
         self.refuse(replies.header_too_large(self._max_header))
 
     def _finish_header(self, octets: bytes) -> None:
-        if found := _FROM_LINE.match(octets):
-            # lenient: as scripts send it that read mbox files. With it in front nothing is a header,
-            # and Bcc would be seen.
-            octets = octets[found.end() :]
+        # lenient: as scripts send it that read mbox files. With that line in front nothing is a
+        # header, and Bcc would be seen.
+        octets = octets[_from_line_end(octets) :]
         end = _fields_end(octets)
         if end > self._max_header:
             self._refuse_header()
@@ -124,8 +131,16 @@ class SubmissionReader(ContentReader):
         super().write(b"".join(fields) + body)
 
 
-def _fields_end(octets: bytes) -> int:
-    end = 0
+def _from_line_end(octets: bytes) -> int:
+    """Where the line of an mbox file ends; 0 where there is none, or no header behind it."""
+    found = _FROM_LINE.match(octets)
+    if found is None:
+        return 0
+    header = octets[found.end() : _fields_end(octets, found.end())]
+    return found.end() if any(name in _USUAL for name, _, _ in _split_fields(header)) else 0
+
+
+def _fields_end(octets: bytes, end: int = 0) -> int:
     while found := _FIELD.match(octets, end):
         end = found.end()
     return end

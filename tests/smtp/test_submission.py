@@ -215,13 +215,48 @@ class CompletionTests(SynchronousTestCase):
         self.assertEqual(message, b"To: bob@example.org\r\n" + COMPLETE + b"\r\nBcc: text\r\n")
 
     def test_the_line_of_an_mbox_file_is_no_header(self) -> None:
-        for line in (b"From ann@example.org Fri Nov 21 09:55:06 1997", b">From - Fri, 9:55 am"):
+        for line in (
+            b"From ann@example.org Fri Nov 21 09:55:06 1997",
+            b">From - Fri, 9:55 am",
+            b"From - Fri Nov 21 09:55:06 1997",
+            b"From ann@example.org Fri Nov  1 09:55:06 +0100 1997",
+            b"From ann Fri Nov 21 09:55 CST 1997 remote from example",
+        ):
             message = submitted(
-                line + b"\r\nBcc: secret@example.org\r\n" + COMPLETE + b"\r\nx\r\n.\r\n"
+                line + b"\r\nX: y\r\nBcc: secret@example.org\r\n" + COMPLETE + b"\r\nx\r\n.\r\n"
             )
-            self.assertEqual(message, COMPLETE + b"\r\nx\r\n")
-        for text in (b"From here on\r\nwe go\r\n", b"From 9:55 to 10:00 at\r\nhome\r\n"):
+            self.assertEqual(message, b"X: y\r\n" + COMPLETE + b"\r\nx\r\n", line)
+
+    def test_text_that_begins_with_from(self) -> None:
+        for text in (
+            b"From here on\r\nwe go\r\n",
+            b"From 9:55 to 10:00 at\r\nhome\r\n",
+            b"From Berlin to Rome at 10:30 we go.\r\nNote: bring food\r\nbye\r\n",
+            b"From Berlin Mon 10:30 we go.\r\nTo: see\r\nbye\r\n",
+            b"From Berlin Mon, 10:30\r\nNote: bring food\r\n",
+        ):
             self.assertEqual(submitted(text + b".\r\n").partition(b"\r\n\r\n")[2], text)
+
+    def test_no_first_line_is_dear(self) -> None:
+        # Quadratic work would take minutes.
+        size = 256 * 1024
+        for beginning, piece in (
+            (b"From a ", b"1:11"),
+            (b"From a Mon", b" "),
+            (b"From a Mon", b" 1"),
+            (b"From a Mon 1:11", b" AM"),
+            (b"From ", b"a"),
+        ):
+            text = beginning + piece * (size // len(piece)) + b"\r\nx y\r\n"
+            message = submitted(text + b"\r\n.\r\n")
+            self.assertTrue(message.endswith(b"\r\n\r\n" + text + b"\r\n"))
+
+    def test_the_line_of_an_mbox_file_counts_for_the_limit(self) -> None:
+        line = b"From ann@example.org Fri Nov 21 09:55:06 1997\r\n"
+        filler = b"X: " + b"x" * (960 - len(COMPLETE)) + b"\r\n"
+        rest = b"Bcc: secret@example.org\r\n\r\n.\r\n"
+        answer = Submission(max_header=1000).submit(line + COMPLETE + filler, rest)
+        self.assertEqual(answer[:9], "552 5.3.4")
 
     def test_a_last_field_without_a_line_end(self) -> None:
         server = Submission()
