@@ -92,10 +92,12 @@ class SubmissionReader(ContentReader):
     @override
     def end(self) -> None:
         if (octets := self._header) is not None:
-            if octets and not octets.endswith(b"\r\n"):
-                # The last field of a message that came by BDAT.
-                octets += b"\r\n"
-            self._finish_header(bytes(octets))
+            lines = bytes(octets.removesuffix(b"\r") + b"\r\n")
+            if _fields_end(lines, _from_line_end(lines)) == len(lines):
+                # A message by BDAT may end within its last field; nothing is added to a body.
+                self._finish_header(lines)
+            else:
+                self._finish_header(bytes(octets))
 
     def _refuse_header(self) -> None:
         self.refuse(replies.header_too_large(self._max_header))

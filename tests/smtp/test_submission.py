@@ -11,6 +11,7 @@ from zope.interface import classImplementsOnly
 
 from mailkit.errors import SenderRefused, StoreUnavailable
 from mailkit.interfaces import IMessageDelivery
+from mailkit.model import Ability
 from mailkit.smtp.submission import SubmissionFactory, SubmissionReader
 from mailkit.spool import Spool
 from tests.smtp.fakes import FakeDelivery, Server, strip_trace
@@ -258,12 +259,23 @@ class CompletionTests(SynchronousTestCase):
         answer = Submission(max_header=1000).submit(line + COMPLETE + filler, rest)
         self.assertEqual(answer[:9], "552 5.3.4")
 
-    def test_a_last_field_without_a_line_end(self) -> None:
-        server = Submission()
-        server.log_in().say("MAIL FROM:<ann@example.org>", "RCPT TO:<bob@example.org>")
-        content = COMPLETE + b"Bcc: secret@example.org"
+    def by_chunk(self, content: bytes, body: str = "8BITMIME") -> bytes:
+        """What becomes of a message that comes by BDAT."""
+        server = Submission(abilities=[Ability.BINARYMIME])
+        server.log_in().say(f"MAIL FROM:<{ADDRESS}> BODY={body}", "RCPT TO:<bob@example.org>")
         self.assertEqual(server.send(b"BDAT %d LAST\r\n" % len(content) + content)[:4], b"250 ")
-        self.assertEqual(server.message, COMPLETE + b"\r\n")
+        return server.message
+
+    def test_a_last_field_without_a_line_end(self) -> None:
+        for line_end, body in ((b"", "8BITMIME"), (b"", "BINARYMIME"), (b"\r", "BINARYMIME")):
+            message = self.by_chunk(COMPLETE + b"Bcc: secret@example.org" + line_end, body)
+            self.assertEqual(message, COMPLETE + b"\r\n")
+
+    def test_a_body_without_a_line_end(self) -> None:
+        for content in (b"hello", b"hello\r", b"\r"):
+            for header in (b"", COMPLETE):
+                message = self.by_chunk(header + content, "BINARYMIME")
+                self.assertEqual(message.partition(b"\r\n\r\n")[2], content)
 
     def test_no_header_at_all(self) -> None:
         for text in (b"Hello there\r\nbye\r\n", b"Hello there\r\n\r\nbye\r\n", b"\r\nHello\r\n"):
