@@ -6,18 +6,23 @@ Where a handshake must not fail for a certificate; the cryptography is OpenSSL's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 from service_identity import CertificateError, VerificationError
-from service_identity.cryptography import (
-    verify_certificate_hostname,
-    verify_certificate_ip_address,
+from service_identity.hazmat import (
+    DNS_ID,
+    DNSPattern,
+    IPAddress_ID,
+    IPAddressPattern,
+    verify_service_identity,
 )
 
 from mailkit.client.errors import TLSFailed
 from mailkit.client.security import is_host_name
+from mailkit.wire.domains import canonical_domain
 
 
 def check_chain(
@@ -76,7 +81,7 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
 
 def _has_name(certificate: x509.Certificate, name: str) -> bool:
     try:
-        check_name(certificate, name)
+        check_name(certificate, canonical_domain(name))
     except (VerificationError, CertificateError, ValueError):
         return False
     return True
@@ -90,7 +95,39 @@ def check_name(certificate: x509.Certificate, name: str) -> None:
     :raises CertificateError: it is for none.
     :raises ValueError: that is no name.
     """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        raise CertificateError("The certificate has no alternative names") from None
     if is_host_name(name):
-        verify_certificate_hostname(certificate, name)
+        _check_host(_host_patterns(extension.value), name)
     else:
-        verify_certificate_ip_address(certificate, name)
+        addresses = extension.value.get_values_for_type(x509.IPAddress)
+        patterns = [
+            IPAddressPattern(each)
+            for each in addresses
+            if isinstance(each, (IPv4Address, IPv6Address))
+        ]
+        verify_service_identity(patterns, [IPAddress_ID(name)], [])
+
+
+def _host_patterns(names: x509.SubjectAlternativeName) -> list[DNSPattern]:
+    """Those that can be a host's: RFC 9525 section 6.3 looks for one that is right, whatever stands
+    beside it."""
+    patterns = []
+    for name in names.get_values_for_type(x509.DNSName):
+        try:
+            patterns.append(DNSPattern.from_bytes(name.encode("utf-8")))
+        except CertificateError:
+            continue
+    return patterns
+
+
+def _check_host(patterns: list[DNSPattern], name: str) -> None:
+    wanted = DNS_ID(name)
+    label, _, domain = name.lower().partition(".")
+    # RFC 9525 section 6.3: a wildcard is a whole label, and none is within an A-label. service_identity
+    # takes none for an A-label.
+    if label.startswith("xn--") and DNSPattern(f"*.{domain}".encode("ascii")) in patterns:
+        return
+    verify_service_identity(patterns, [wanted], [])
