@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.body import Value
 from mailkit.imap.client.fetched import read_fetch
 from mailkit.imap.client.names import find_old_name
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
@@ -72,6 +71,7 @@ Typed: TypeAlias = (
 
 _CONDITIONS = frozenset((b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"))
 _WORD = re.compile(rb"[^ \r\n]+")
+_THREAD_MARK = re.compile(rb"[()]|\d{1,10}(?!\d)")
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
 # What matters on the way to the end of a response code.
 _CODE_MARK = re.compile(rb"[\"\]]|\\.", re.DOTALL)
@@ -126,10 +126,9 @@ def _status(text: Text) -> Status:
 
 def _end_of_code(text: Text) -> int:
     """Where the bracket closes: not within a quoted string (BADCHARSET, METADATA, REFERRAL)."""
-    furthest = text.position + text.limits.code
     quoted = False
     position = text.position
-    while mark := _CODE_MARK.search(text.data, position, furthest):
+    while mark := _CODE_MARK.search(text.data, position):
         position = mark.end()
         if mark[0] == b'"':
             quoted = not quoted
@@ -139,9 +138,9 @@ def _end_of_code(text: Text) -> int:
                 return mark.start()
             position = mark.start() + 1
     # lenient: a quote that stands alone.
-    end = text.data.find(b"]", text.position, furthest)
+    end = text.data.find(b"]", text.position)
     if end < 0:
-        raise SyntaxFault("A response code has no end, or is too long")
+        raise SyntaxFault("A response code has no end")
     return end
 
 
@@ -346,32 +345,29 @@ def _quota_roots(text: Text) -> QuotaRoots:
 
 
 def _threads(text: Text) -> Threads:
-    # Each message is a value.
-    text.left = text.limits.numbers
+    """Read without recursion: how deep a thread is, is up to those who write to each other."""
     threads: list[Sequence[ThreadNode]] = []
+    # Those that have begun and not ended.
+    open_lists: list[list[ThreadNode]] = []
+    lists = numbers = 0
     text.skip_spaces()
-    while not text.at_end():
-        thread = text.value()
-        if not isinstance(thread, list):
+    while open_lists or not text.at_end():
+        mark = text.match(_THREAD_MARK, "A thread")
+        if mark == b"(":
+            lists += 1
+            open_lists.append([])
+        elif not open_lists:
             raise SyntaxFault("A thread is missing")
-        threads.append(_thread(thread))
+        elif mark == b")":
+            ended = open_lists.pop()
+            (open_lists[-1] if open_lists else threads).append(ended)
+        else:
+            numbers += 1
+            open_lists[-1].append(int(mark))
+        if max(lists, numbers) > text.limits.numbers:
+            raise ProtocolError("A response of the mail server has too many numbers")
         text.skip_spaces()
     return Threads(threads)
-
-
-def _thread(values: list[Value]) -> list[ThreadNode]:
-    """
-    :raises SyntaxFault: there is more in it than numbers and branches; their depth is bounded.
-    """
-    thread: list[ThreadNode] = []
-    for value in values:
-        if isinstance(value, list):
-            thread.append(_thread(value))
-        elif isinstance(value, int):
-            thread.append(value)
-        else:
-            raise SyntaxFault("A thread has something else than numbers")
-    return thread
 
 
 def _identification(text: Text) -> Identification:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from mailkit._typing import override
 from mailkit.client.content import Content
 from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value
@@ -31,6 +32,8 @@ _TOKEN = re.compile(
     rb" *(?:(?P<open>\()|(?P<close>\))|(?P<plain>[^ ()\"{\r\n]+)|\"(?P<quoted>[^\"\\\r\n\x00]*)\""
     rb"|(?P<other>(?=[\"{])))"
 )
+# Of a quoted string: so many escapes at a time, for each costs some 100 octets of memory.
+_QUOTED_PIECE = re.compile(rb'[^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*){0,1000}')
 _SPACES = re.compile(rb" *")
 _RANGES = re.compile(rb"[\d:,]+")
 _NUMBERS = re.compile(rb"[\d ]*")
@@ -50,9 +53,6 @@ class Text(Arguments):
         self.limits = limits
         #: So many tokens may still come.
         self.left = limits.tokens
-        if self.data.count(b"\\") > limits.tokens:
-            # Each escape in a quoted string costs some 100 octets of memory.
-            raise _too_many("backslashes")
 
     def rest(self) -> bytes:
         """All that follows."""
@@ -84,6 +84,25 @@ class Text(Arguments):
         end = match.end() + int(match[1])
         self.position = end
         return self.data[match.end() : end]
+
+    @override
+    def string(self) -> bytes:
+        if not self.looking_at(b'"'):
+            return super().string()
+        data, start = self.data, self.position + 1
+        begin, end = self.position, start
+        while end > begin:
+            match = _QUOTED_PIECE.match(data, end)
+            assert match is not None
+            begin, end = end, match.end()
+        if not data.startswith(b'"', end):
+            raise SyntaxFault("A quoted string has no end, or a bad escape")
+        self.position = end + 1
+        octets = data[start:end]
+        if b"\\" in octets:
+            # No NUL is in it.
+            octets = octets.replace(b"\\\\", b"\0").replace(b'\\"', b'"').replace(b"\0", b"\\")
+        return octets
 
     def any_string(self) -> bytes:
         """A quoted string, a literal, or an atom of any octets."""

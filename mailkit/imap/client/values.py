@@ -102,7 +102,8 @@ class SearchNumbers(NamedTuple):
     sorted: bool = False
 
 
-#: Of THREAD: a UID or message number, or what branches off there.
+#: Of THREAD: a UID or message number, or what branches off there: to any depth, which those
+#: decide who write to each other, so whoever walks it does so without recursion.
 ThreadNode: TypeAlias = Union[int, "list[ThreadNode]"]
 
 

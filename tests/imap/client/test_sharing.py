@@ -126,7 +126,12 @@ class OrderTests(ScriptedTestCase):
         self.assertEqual(found, [[2], [3, 6, [4, 23], [44, 7, 96]], [[5], [8]]])
 
     def test_threads_that_are_none(self) -> None:
-        for answer in (b"* THREAD 2", b"* THREAD (a)", b"* THREAD (2", b"* THREAD " + b"(" * 101):
+        for answer in (
+            b"* THREAD 2",
+            b"* THREAD (a)",
+            b"* THREAD (2",
+            b"* THREAD (1) (12345678901)",
+        ):
             self.setUp()
             self.select()
             results = self.wire.start(self.session.thread())
