@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import compress
+from operator import not_
 
 #: Octets that are kept, with :data:`PER_VALUE` for each value.
 MAX_KEPT = 8 * 1024 * 1024
@@ -59,14 +61,17 @@ class ReadyColumns:
         key = mailbox_id, field
         column = self._columns.setdefault(key, _Column())
         self._columns.move_to_end(key)
-        octets = sum(map(len, values)) + PER_VALUE * len(values)
+        new = values
+        # Most often they are all new.
+        if not column.values.keys().isdisjoint(uids):
+            known = map(column.values.__contains__, uids)
+            new = list(compress(values, map(not_, known)))
+        octets = _octets_of(new)
         if column.octets + octets > MAX_COLUMN:
             self._octets -= column.octets
             column = self._columns[key] = _Column()
-        known = len(column.values)
+            octets = _octets_of(values)
         column.values.update(zip(uids, values, strict=True))
-        # Most often they are all new.
-        octets = octets * (len(column.values) - known) // len(values)
         column.octets += octets
         self._octets += octets
         while len(self._columns) > 1 and (
@@ -74,3 +79,7 @@ class ReadyColumns:
         ):
             _, oldest = self._columns.popitem(last=False)
             self._octets -= oldest.octets
+
+
+def _octets_of(values: Sequence[bytes]) -> int:
+    return sum(map(len, values)) + PER_VALUE * len(values)

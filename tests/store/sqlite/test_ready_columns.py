@@ -31,12 +31,30 @@ class ColumnsTests(SynchronousTestCase):
             columns.keep(1, "a", [1, 2], [b"1", b"2"])
             # What is known already takes no more.
             columns.keep(1, "a", [2], [b"2"])
+            self.assertEqual(columns.get(1, "a", [1, 2]), [b"1", b"2"])
+            columns.keep(1, "a", [2, 3], [b"2", b"3"])
             self.assertIsNone(columns.get(1, "a", [1]))
-            columns.keep(1, "a", [3], [b"3"])
             self.assertEqual(columns.get(1, "a", [2, 3]), [b"2", b"3"])
             columns.keep(1, "a", [4], [b"4"])
             self.assertIsNone(columns.get(1, "a", [3]))
             self.assertEqual(columns.get(1, "a", [4]), [b"4"])
+
+    def test_values_count_with_their_own_octets(self) -> None:
+        # Not with the average of what they were asked for with, most of which is known and small.
+        columns = ReadyColumns()
+        small, large = range(1, 10), b"x" * 1000
+        with mock.patch.object(readycolumns, "MAX_COLUMN", 3 * (PER_VALUE + 1000)):
+            for uid in range(10, 20):
+                columns.keep(1, "a", [*small, uid], [b"1"] * 9 + [large])
+            kept = [uid for uid in range(10, 20) if columns.get(1, "a", [uid])]
+        self.assertLess(len(kept), 3)
+
+    def test_what_is_known_already_throws_nothing_away(self) -> None:
+        columns = ReadyColumns()
+        with mock.patch.object(readycolumns, "MAX_COLUMN", 3 * (PER_VALUE + 1)):
+            columns.keep(1, "a", [1, 2], [b"1", b"2"])
+            columns.keep(1, "a", [2, 3], [b"2", b"3"])
+            self.assertEqual(columns.get(1, "a", [1, 2, 3]), [b"1", b"2", b"3"])
 
     def test_what_was_asked_for_longest_ago_goes_first(self) -> None:
         for limit, value in (("MAX_KEPT", 3 * (PER_VALUE + 1)), ("MAX_COLUMNS", 3)):
