@@ -129,7 +129,7 @@ def _drop_torn(connection: sqlite3.Connection, directory: str) -> None:
     if all(verify_body(directory, BodyPlace._make(row)) is None for row in rows):
         return
     connection.execute("BEGIN IMMEDIATE")
-    dropped = drop_bodies(connection, first)
+    dropped = drop_bodies(connection, first).messages
     connection.execute("COMMIT")
     _log.warn(
         "{dropped} messages of an unfinished transaction were dropped; nobody was told of them",

@@ -190,11 +190,17 @@ def to_infos(rows: Sequence[Row], flag_sets: FlagSets) -> list[MessageInfo]:
     ]
 
 
-def drop_bodies(connection: sqlite3.Connection, first: int) -> int:
-    """Remove the messages of all bodies from a number on, as if they were expunged.
+class Dropped(NamedTuple):
+    """What :func:`drop_bodies` removed."""
 
-    :returns: how many messages that were.
-    """
+    #: Messages, those of the outbound queue included.
+    messages: int
+    #: Ids of the mailboxes in which they were.
+    mailboxes: list[int]
+
+
+def drop_bodies(connection: sqlite3.Connection, first: int) -> Dropped:
+    """Remove the messages of all bodies from a number on, as if they were expunged."""
     places = connection.execute(
         "SELECT m.mailbox_id, b.account_id FROM message m LEFT JOIN mailbox b"
         " ON b.id = m.mailbox_id WHERE m.body_id >= ? GROUP BY m.mailbox_id",
@@ -223,7 +229,7 @@ def drop_bodies(connection: sqlite3.Connection, first: int) -> int:
         )
     dropped += drop_queued(connection, "body_id >= ?", first)
     connection.execute("UPDATE body SET refs = 0 WHERE id >= ?", (first,))
-    return dropped
+    return Dropped(dropped, [mailbox_id for mailbox_id, _ in places])
 
 
 def drop_queued(connection: sqlite3.Connection, condition: str, *values: object) -> int:

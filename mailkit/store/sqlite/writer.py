@@ -426,8 +426,10 @@ class Writer:
         if version != self._data_version:
             tx.forget()
             self._data_version = version
-        self._drop_refused()
+        dropped = self._drop_refused()
         tx.begin(int(self._clock()))
+        # RFC 9051 section 5.2: those who have the mailbox open were told that they are there.
+        tx.touched.update(dropped)
         answers: list[object] = []
         changed = False
         for entry in entries:
@@ -517,9 +519,11 @@ class Writer:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
 
-    def _drop_refused(self) -> None:
-        if self._refused_from is not None:
-            drop_bodies(self._connection, self._refused_from)
+    def _drop_refused(self) -> list[int]:
+        """Ids of the mailboxes in which there were refused messages."""
+        if self._refused_from is None:
+            return []
+        return drop_bodies(self._connection, self._refused_from).mailboxes
 
     def doubt(self) -> None:
         """A flush of the index's write-ahead log has failed: rely on it no longer."""

@@ -333,7 +333,7 @@ class QueueTests(StoreTestCase):
         self.addCleanup(connection.close)
         (body,) = connection.execute("SELECT max(body_id) FROM queue_message").fetchone()
         with connection:
-            self.assertEqual(drop_bodies(connection, body), 1)
+            self.assertEqual(drop_bodies(connection, body).messages, 1)
         store = self.open_store()
         self.assertEqual(await self.state(store), before[:-1])
         self.assertEqual(

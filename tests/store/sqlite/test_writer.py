@@ -397,7 +397,7 @@ class FailureTests(StoreTestCase):
                 raise OSError(errno.EIO, "Input/output error")
             os.fdatasync(descriptor)
 
-        store = await self.make_store(flush=flush)
+        store = await self.make_store(ANN, BOB, flush=flush)
         await self.deliver(store, message(1))
         writer = cast(Any, store.core.writer)
         drop = "mailkit.store.sqlite.writer.drop_bodies"
@@ -408,7 +408,13 @@ class FailureTests(StoreTestCase):
                 with self.assertRaises(StoreUnavailable):
                     await self.deliver(store, message(number))
         self.assertEqual(len(await self.contents(store)), 2)
+        told: list[str] = []
+        (await self.mailbox(store)).watch(lambda: told.append("gone"))
         failing = False
+        await self.deliver(store, message(9), BOB)
+        await self.turn()
+        # Who has the mailbox open hears of it, though what was written is elsewhere.
+        self.assertEqual(told, ["gone"])
         self.assertEqual(await self.deliver(store, message(4)), [3])
         self.assertEqual(await self.contents(store), [message(1), message(4)])
         await self.deliver(store, message(5))
