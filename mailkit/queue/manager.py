@@ -12,7 +12,6 @@ server's answer and our record of it; then it is sent again, for a loss would be
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +29,7 @@ from mailkit.queue.attempting import AttemptNotes
 from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.orders import ORDERS_TIME, is_wanted, still_waiting
 from mailkit.queue.outcomes import Outcomes
+from mailkit.queue.portions import Portions
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
@@ -44,7 +44,7 @@ from mailkit.queue.values import (
 )
 from mailkit.smtp.client import Status
 from mailkit.spool import Spool
-from mailkit.wire.domains import canonical_domain
+from mailkit.wire.domains import is_within
 
 #: Recipients of a domain that are taken from the queue at a time.
 BATCH = 200
@@ -230,22 +230,14 @@ class QueueManager:
 
     def _new_message(self, outgoing: Outgoing) -> NewMessage:
         now = int(self._clock.seconds())
-        envelope = outgoing.envelope
-        next_time = now
-        if envelope.account is not None:
-            next_time += round(self.schedule.undo)
-        if envelope.hold_until is not None:
-            next_time = max(next_time, envelope.hold_until)
-        if outgoing.tried:
-            next_time = now + round(self.schedule.delay(1))
-        # The time that it has does not begin before it may be sent.
-        domains = {canonical_domain(each.path.domain) for each in envelope.recipients}
-        expires = next_time + round(self._schedules.lifetime(envelope, domains))
-        by = envelope.deliver_by
-        if by is not None and by.mode == "R":
-            expires = min(expires, by.deadline)
+        next_time, expires = self._schedules.first(outgoing.envelope, now, outgoing.tried)
         return NewMessage(
-            envelope, next_time, expires, outgoing.skip, outgoing.prefix, key=outgoing.key
+            outgoing.envelope,
+            next_time,
+            expires,
+            outgoing.skip,
+            outgoing.prefix,
+            key=outgoing.key,
         )
 
     async def report_arrival(
@@ -293,8 +285,15 @@ class QueueManager:
         now = int(self._clock.seconds())
         count = await self._queue.flush(now=now, domain=domain, subdomains=subdomains)
         # What is due already, or under way, does not count there; yet it waits.
-        due = not count and await self._queue.list_due(domain=domain, now=now, limit=1)
-        return None if due else count
+        return count or (None if await self._is_due(domain, subdomains, now) else 0)
+
+    async def _is_due(self, domain: str, subdomains: bool, now: int) -> bool:
+        if await self._queue.list_due(domain=domain, now=now, limit=1):
+            return True
+        if not subdomains:
+            return False
+        names = {*self._busy, *await self._find_due(now, LOOK_FAR)}
+        return any(is_within(each, domain) for each in names)
 
     # Looking for work.
 
@@ -451,7 +450,7 @@ class QueueManager:
                     continue
                 if transport is None:
                     transport = await self._find_transport(domain)
-                trouble = await self._hand_over(domain, transport, deque(due))
+                trouble = await self._hand_over(domain, transport, due)
         except MailError as error:
             self.log.error(
                 "mail for {domain} cannot be sent: {error}", domain=domain, error=error.text
@@ -494,17 +493,16 @@ class QueueManager:
         return put_off(due, down, now)
 
     async def _hand_over(
-        self, domain: str, transport: Transport, pending: deque[QueuedMessage]
+        self, domain: str, transport: Transport, due: Sequence[QueuedMessage]
     ) -> Handover | None:
         """Hand messages over; gives why the domain cannot be reached, if it cannot.
 
         Those with which that is found out are left to the caller, with all others for the domain.
         """
-        if self._return_paths is not None and transport.leaves:
-            pending = deque(self._return_paths.split(pending))
+        portions = Portions(due, self._return_paths if transport.leaves else None)
+        pending = portions.pending
         lanes = transport.max_parallel
         troubles: list[Handover] = []
-        envelope = pending[0].envelope
         listed = self._clock.seconds()
 
         async def lane() -> None:
@@ -513,32 +511,33 @@ class QueueManager:
                 if self._clock.seconds() - listed >= ORDERS_TIME:
                     waiting = await still_waiting(self._queue, message)
                     if waiting is None:
+                        await self._record(*portions.end(message, ()))
                         continue
                     message = waiting
                 with self._attempts.under_way(message):
                     result = await self._send(domain, transport, message)
                 if result.unreachable:
                     troubles.append(result.recipients[0])
-                elif handed := result.recipients:
-                    # Who is left is looked up again.
-                    message = message._replace(recipients=message.recipients[: len(handed)])
-                    await self._record(message, handed)
+                else:
+                    await self._record(*portions.end(message, result.recipients))
 
         # Where one fails, what the others have sent is put down all the same.
         await gather_all(lane() for _ in range(min(lanes, len(pending))))
+        for kept in portions.take_kept():
+            await self._record(*kept)
         if not troubles:
             self._unreachable.note_success(domain)
             return None
         trouble = troubles[0]
         if trouble.status is Status.TEMPORARY:
-            schedule = self._schedules.of(domain, envelope)
+            schedule = self._schedules.of(domain, due[0].envelope)
             self._unreachable.note_failure(domain, round(schedule.delay(1)), trouble.attempt)
             await self.outcomes.postpone(domain, trouble.attempt, schedule)
         return trouble
 
     async def _record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
         """Put down what became of a message; until then, it would be sent again."""
-        while True:
+        while handovers:
             try:
                 await self.outcomes.record(message, handovers)
             except MailError as error:

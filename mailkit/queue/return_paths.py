@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
@@ -26,10 +26,6 @@ LOCAL = "bounces"
 CODE_LENGTH = 16
 #: Octets of the secret, at least.
 MIN_SECRET = 16
-
-#: Recipients of a message that are handed over before it is put down what became of them: so many may get it
-#: again when this process dies meanwhile.
-PORTION = 10
 
 # lenient: some servers change the case of what they return.
 _ADDRESS = re.compile(
@@ -91,17 +87,6 @@ class ReturnPaths:
         if self._senders is None:
             return True
         return str(path).lower() in self._senders or f"@{path.domain}".lower() in self._senders
-
-    def split(self, messages: Iterable[QueuedMessage]) -> Iterator[QueuedMessage]:
-        """Messages, those whose recipients get return paths in portions."""
-        for message in messages:
-            if not self.applies(message.envelope):
-                yield message
-                continue
-            for start in range(0, len(message.recipients), PORTION):
-                part = message.recipients[start : start + PORTION]
-                envelope = replace(message.envelope, recipients=[each.recipient for each in part])
-                yield message._replace(envelope=envelope, recipients=part)
 
     async def send(
         self,

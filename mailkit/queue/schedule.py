@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mailkit.model import Envelope
 from mailkit.queue.values import QueuedMessage
+from mailkit.wire.domains import canonical_domain
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -82,6 +83,26 @@ class Schedules(NamedTuple):
     def lifetime(self, envelope: Envelope, domains: Collection[str]) -> float:
         """Seconds that a message has at most, whichever its recipients."""
         return max(self.of(domain, envelope).lifetime for domain in domains)
+
+    def first(self, envelope: Envelope, now: int, tried: bool) -> tuple[int, int]:
+        """When a new message is due, and when it is given up, in seconds since the epoch.
+
+        :param tried: there has been an attempt.
+        """
+        next_time = now
+        if envelope.account is not None:
+            next_time += round(self.default.undo)
+        if envelope.hold_until is not None:
+            next_time = max(next_time, envelope.hold_until)
+        if tried:
+            next_time = now + round(self.default.delay(1))
+        # The time that it has does not begin before it may be sent.
+        domains = {canonical_domain(each.path.domain) for each in envelope.recipients}
+        expires = next_time + round(self.lifetime(envelope, domains))
+        by = envelope.deliver_by
+        if by is not None and by.mode == "R":
+            expires = min(expires, by.deadline)
+        return next_time, expires
 
     def limit(self, message: QueuedMessage) -> QueuedMessage:
         """A message to one domain, which is given up when that domain's schedule says so."""

@@ -153,6 +153,56 @@ class BounceTests(QueueTestCase):
         self.assertEqual(put_down, [0] * 10 + [10] * 10 + [20] * 5)
         self.assertEqual(len(set(self.return_paths())), 25)
 
+    async def test_all_failures_of_a_message_are_in_one_report(self) -> None:
+        """RFC 3464 section 1: though it is handed over in portions, some of which are delivered."""
+        numbers = range(25)
+
+        def answer(recipient: Recipient) -> Handover:
+            local = recipient.path.local_part
+            return reply(550, "no") if local.isdecimal() and int(local) % 5 else reply()
+
+        self.transport.answer = answer
+        for lanes in (1, 20):
+            self.transport.max_parallel = lanes
+            self.transport.sent.clear()
+            id = await self.submit(*[f"{number}@example.net" for number in numbers])
+            self.pass_time(1)
+            (report,) = self.reports()
+            status = report.as_string()
+            self.assertEqual(status.count("Final-Recipient"), 20)
+            states = await self.states(id)
+            self.assertEqual(
+                [state is RecipientState.FAILED for state in states],
+                [bool(number % 5) for number in numbers],
+            )
+
+    async def test_all_delays_of_a_message_are_in_one_report(self) -> None:
+        self.transport.answer = lambda recipient: reply(
+            250 if str(recipient.path) == "ann@example.org" else 451, "later"
+        )
+        await self.submit(*[f"{number}@example.net" for number in range(25)])
+        self.pass_time(5 * 3600)
+        (report,) = self.reports()
+        self.assertEqual(report.as_string().count("Final-Recipient"), 25)
+
+    async def test_failures_are_put_down_before_a_domain_that_went_away(self) -> None:
+        self.transport.max_parallel = 1
+
+        def answer(recipient: Recipient) -> Handover:
+            number = recipient.path.local_part
+            self.transport.unreachable = number == "10"
+            if str(recipient.path) == "ann@example.org":
+                return reply()
+            return reply(550, "no") if int(number) < 10 else reply(451, "gone")
+
+        self.transport.answer = answer
+        id = await self.submit(*[f"{number}@example.net" for number in range(25)])
+        self.assertEqual(self.transport.recipients().count("10@example.net"), 1)
+        self.assertEqual(len(self.reports()), 1)
+        self.assertEqual(
+            await self.states(id), [RecipientState.FAILED] * 10 + [RecipientState.DEFERRED] * 15
+        )
+
     async def test_others_keep_the_senders(self) -> None:
         self.transport.leaves = False
         await self.submit("eve@example.net")

@@ -119,6 +119,17 @@ class StartTests(TestCase):
         self.assertEqual(await self.start("@example.net", address="192.0.2.9"), 2)
         self.assertEqual(await self.states(), ["delivered", "delivered", "deferred"])
 
+    async def test_mail_of_a_subdomain_still_waits(self) -> None:
+        """RFC 1985 section 5.2: it was asked for with its domain."""
+        self.assertEqual(await self.start("example.net", ANN), 1)
+        gate: Deferred[None] = Deferred()
+        self.transport.gate = gate
+        self.assertEqual(await self.start("@example.net", address="192.0.2.9"), 1)
+        self.assertIsNone(await self.start("@example.net", address="192.0.2.9"))
+        self.assertIsNone(await self.start("@a.example.net", address="192.0.2.9"))
+        gate.callback(None)
+        self.assertEqual(await self.start("@example.net", address="192.0.2.9"), 0)
+
     async def test_nobody_else(self) -> None:
         for node, account, address in (
             ("example.net", None, "198.51.100.1"),
