@@ -22,6 +22,7 @@ from mailkit.imap.client.commands import (
 from mailkit.imap.client.connection import Connection
 from mailkit.imap.client.errors import NotOffered
 from mailkit.imap.client.opening import capability
+from mailkit.imap.client.reader import ResponseLimits
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import code_ranges
 from mailkit.imap.client.sets import expand
@@ -301,7 +302,7 @@ class MailboxCommands:
             for each in new[start : start + size]:
                 command.parts += each.parts()
             status = await self._connection.run(command)
-            found = append_uids(status, size)
+            found = append_uids(status, size, self._connection.settings.limits)
             if found is None:
                 told = False
             else:
@@ -310,7 +311,7 @@ class MailboxCommands:
         return AppendResult(validity, uids) if told and new else None
 
 
-def append_uids(status: Status, most: int) -> AppendResult | None:
+def append_uids(status: Status, most: int, limits: ResponseLimits) -> AppendResult | None:
     """APPENDUID (RFC 4315 section 3).
 
     :param most: so many messages were appended, or fewer.
@@ -320,16 +321,16 @@ def append_uids(status: Status, most: int) -> AppendResult | None:
     validity, _, uids = status.code.arguments.partition(b" ")
     if not validity.isdigit():
         raise ProtocolError("APPENDUID without UIDVALIDITY")
-    return AppendResult(int(validity), code_uids(uids, most))
+    return AppendResult(int(validity), code_uids(uids, most, limits))
 
 
-def code_uids(octets: bytes, most: int) -> Sequence[int]:
+def code_uids(octets: bytes, most: int, limits: ResponseLimits) -> Sequence[int]:
     """The UIDs of a response code, in its order.
 
     :param most: as many as it may name.
     :raises ProtocolError: it has none, or too many.
     """
-    ranges: Ranges = code_ranges(octets)
+    ranges: Ranges = code_ranges(octets, limits)
     if sum(last - first + 1 for first, last in ranges) > most:
         raise ProtocolError("The mail server names more messages than there can be")
     return list(expand(ranges))

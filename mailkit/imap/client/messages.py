@@ -65,8 +65,9 @@ class MessageCommands(SharingCommands):
         return selected
 
     def _most(self) -> int:
-        """How many messages an answer may name."""
-        return self._selected().exists + MAX_BESIDE
+        """How many messages an answer may name that comes now: of the mailbox that is open then."""
+        selected = self._connection.selected
+        return (selected.exists if selected is not None else 0) + MAX_BESIDE
 
     # Reading.
 
@@ -116,8 +117,7 @@ class MessageCommands(SharingCommands):
         :raises ValueError: IMAP has no key for the query.
         """
         if self.has("ESEARCH"):
-            most = self._most()
-            answer = await self.extended_search(query, ["ALL"], by_number=by_number)
+            answer, most = await self._extended_search(query, ["ALL"], by_number)
             ranges = answer.all or ()
             if sum(last - first + 1 for first, last in ranges) > most:
                 raise ProtocolError("The search finds more messages than there are")
@@ -146,12 +146,19 @@ class MessageCommands(SharingCommands):
 
         :param results: of ``MIN``, ``MAX``, ``COUNT``, ``ALL``, ``SAVE``.
         """
+        answer, _ = await self._extended_search(query, results, by_number)
+        return answer
+
+    async def _extended_search(
+        self, query: Query | str, results: Iterable[str], by_number: bool
+    ) -> tuple[ExtendedSearch, int]:
+        """:returns: besides, how many messages the mailbox could have when the answer came."""
         self._need("ESEARCH")
-        found: list[ExtendedSearch] = []
+        found: list[tuple[ExtendedSearch, int]] = []
 
         def collect(response: Typed) -> bool:
             if isinstance(response, ExtendedSearch) and response.tag in (None, command.tag):
-                found.append(response)
+                found.append((response, self._most()))
                 return True
             return False
 
@@ -160,7 +167,7 @@ class MessageCommands(SharingCommands):
         command.add("RETURN (", " ".join(names), ")")
         await self._connection.run(command.add(*search_keys(query, self._utf8)))
         if not found:
-            return ExtendedSearch(None, not by_number)
+            return ExtendedSearch(None, not by_number), 0
         return found[-1]
 
     async def sort(
@@ -304,15 +311,22 @@ class MessageCommands(SharingCommands):
 
     async def _run_store(self, command: Command) -> Sequence[int]:
         most = self._most()
+
+        def done(status: Status) -> None:
+            nonlocal most
+            most = max(most, self._most())
+
+        command.done = done
+        limits = self._connection.settings.limits
         try:
             status = await self._connection.run(command)
         except Refused as error:
             # RFC 7162 section 3.1.3: NO where some of the messages are gone, too.
             if error.response_code is None or error.response_code.name != "MODIFIED":
                 raise
-            return code_uids(error.response_code.arguments, most)
+            return code_uids(error.response_code.arguments, most, limits)
         if status.code is not None and status.code.name == "MODIFIED":
-            return code_uids(status.code.arguments, most)
+            return code_uids(status.code.arguments, most, limits)
         return ()
 
     async def copy(self, messages: SetLike, mailbox_name: str) -> CopyResult | None:
@@ -339,8 +353,17 @@ class MessageCommands(SharingCommands):
 
     async def _copy(self, verb: str, messages: SetLike, mailbox_name: str) -> CopyResult | None:
         removals, most = self._selected().removals, self._most()
+        limits = self._connection.settings.limits
         sets, by_uid = format_sets(messages)
         found: list[CopyResult] = []
+
+        def measure(response: Typed) -> None:
+            nonlocal most
+            most = max(most, self._most())
+
+        def collect(response: Typed) -> bool:
+            measure(response)
+            return note(response)
 
         def note(response: Typed) -> bool:
             # RFC 6851 section 4.3: MOVE tells in an untagged OK, before EXPUNGE.
@@ -351,7 +374,7 @@ class MessageCommands(SharingCommands):
             parts = response.code.arguments.split(b" ")
             if len(parts) == 3 and parts[0].isdigit():
                 validity, source, destination = parts
-                uids = code_uids(source, most), code_uids(destination, most)
+                uids = [code_uids(each, most, limits) for each in (source, destination)]
                 result = CopyResult(int(validity), *uids)
                 if len(result.source_uids) == len(result.destination_uids):
                     found.append(result)
@@ -362,7 +385,8 @@ class MessageCommands(SharingCommands):
                 f"UID {verb}" if by_uid else verb,
                 numbered=not by_uid,
                 answers=frozenset(("COPYUID",)) if verb == "MOVE" else frozenset(),
-                collect=note,
+                collect=collect,
+                done=measure,
                 removals=removals,
             )
             note(await self._connection.run(command.add(text).add(self._mailbox(mailbox_name))))

@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 
 from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.reader import RESPONSE_LIMITS, ResponseLimits
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import RangeSet
 from mailkit.imap.client.text import parse_ranges, words
@@ -33,7 +34,10 @@ MAX_MIXED = 100_000
 class Selected:
     """A mailbox that is open."""
 
-    def __init__(self, name: str, read_only: bool) -> None:
+    def __init__(
+        self, name: str, read_only: bool, limits: ResponseLimits = RESPONSE_LIMITS
+    ) -> None:
+        self._limits = limits
         #: Decoded.
         self.name = name
         #: It cannot be changed in this session.
@@ -128,7 +132,7 @@ class Selected:
         elif name == "READ-WRITE":
             self.read_only = False
         elif name == "PERMANENTFLAGS":
-            self.permanent_flags = words(arguments.strip(b"()"))
+            self.permanent_flags = words(arguments.strip(b"()"), self._limits)
         elif name == "NOMODSEQ":
             self.highest_modseq = None
         elif name == "ANNOTATIONS":
@@ -224,12 +228,12 @@ def _without(uids: array[int], ranges: Ranges) -> array[int]:
     return kept + uids[position:] if position else uids
 
 
-def code_ranges(octets: bytes) -> Ranges:
+def code_ranges(octets: bytes, limits: ResponseLimits) -> Ranges:
     """The set of a response code (COPYUID, MODIFIED, ...).
 
     :raises ProtocolError: it is none.
     """
     try:
-        return parse_ranges(octets)
+        return parse_ranges(octets, limits)
     except SyntaxFault as fault:
         raise ProtocolError(fault.text) from None

@@ -119,7 +119,7 @@ class Session(MessageCommands):
         :param collect: hears each response to the command; true for one that is for it.
         """
         connection = self._connection
-        selected = Selected(name, read_only)
+        selected = Selected(name, read_only, connection.settings.limits)
 
         def sent() -> None:
             connection.selected = selected
