@@ -93,6 +93,8 @@ class Connection(pipeline.Pipeline[Flight]):
         self._unasked = self._octets = 0
         #: Octets of the response in hand, without contents of messages.
         self.size = 0
+        #: The response in hand answers a command.
+        self.answers = False
         #: The server may close the connection.
         self.leaving = False
 
@@ -171,8 +173,10 @@ class Connection(pipeline.Pipeline[Flight]):
             self._octets += self.size
             if self._octets > self.settings.limits.answer:
                 raise ProtocolError("The server answers without end")
+        self.answers = False
         for flight in self._flights:
             if flight.command.collect(response):
+                self.answers = True
                 flight.count += 1
                 if flight.count > self.settings.limits.values:
                     raise ProtocolError("The server answers without end")

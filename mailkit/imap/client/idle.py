@@ -119,16 +119,24 @@ class Idling:
 
     def _hear(self, response: Typed) -> None:
         if isinstance(response, Change):
-            self._changes.append(response)
-            self._octets += self._connection.size
-            waiting = len(self._changes)
-            if waiting >= MAX_UNHELD or self._octets >= MAX_UNHELD_OCTETS:
+            self._keep(response, self._connection.size)
+            if self._is_full():
                 self._changes.clear()
                 error = ProtocolError("The server tells more changes than anybody takes")
                 self._connection.fail(error)
-            elif waiting >= MAX_WAITING or self._octets >= MAX_WAITING_OCTETS:
-                self._connection.hold()
         self._waiter.fire()
+
+    def _keep(self, change: Change, octets: int) -> None:
+        """:param octets: what it takes of the room that there is."""
+        self._changes.append(change)
+        self._octets += octets
+        if len(self._changes) >= MAX_WAITING or self._octets >= MAX_WAITING_OCTETS:
+            self._connection.hold()
+
+    def _is_full(self, octets: int = 0) -> bool:
+        """:param octets: that would be kept besides, of one more change."""
+        more = 1 if octets else 0
+        return len(self._changes) + more >= MAX_UNHELD or self._octets + octets >= MAX_UNHELD_OCTETS
 
     async def _begin(self) -> None:
         connection = self._connection

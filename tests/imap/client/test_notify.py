@@ -165,3 +165,42 @@ class ScriptedTests(SynchronousTestCase):
         wire.flush()
         self.assertIsNotNone(results[0].check(ProtocolError))
         self.assertTrue(session.closed)
+
+    def fetch_while_listening(self, answers: bytes) -> tuple[Wire, Any, Any]:
+        wire, session = self.open(
+            (b"SELECT INBOX", b"* 9 EXISTS\r\n" + OK),
+            (b"NOTIFY SET (selected-delayed (MessageNew MessageExpunge))", OK),
+            (b"UID FETCH 1:9 (ENVELOPE)", answers + OK),
+        )
+        wire.run(session.select("INBOX"))
+        changes = session.notify([EventGroup("selected-delayed")])
+        wire.run(changes.__aenter__())
+        wire.run(session.fetch("1:9", ["ENVELOPE"])._all())
+        return wire, session, changes
+
+    def test_answers_are_no_changes(self) -> None:
+        self.patch(idling, "MAX_UNHELD_OCTETS", 5000)
+        envelope = b'(NIL "%b" NIL NIL NIL NIL NIL NIL NIL NIL)' % (b"x" * 900)
+        answers = b"".join(
+            b"* %d FETCH (UID %d ENVELOPE %b)\r\n" % (each, each, envelope) for each in range(1, 10)
+        )
+        wire, session, changes = self.fetch_while_listening(answers + b"* 10 EXISTS\r\n")
+        self.assertFalse(session.closed)
+        self.assertEqual(wire.run(changes.next(None)), Exists(10))
+        self.assertEqual(wire.start(changes.next(None)), [])
+
+    def test_flags_that_come_with_an_answer(self) -> None:
+        """RFC 5465 section 5.2: they may be news, and are not told a second time."""
+        self.patch(idling, "MAX_UNHELD", 3)
+        answers = b"".join(
+            b"* %d FETCH (UID %d FLAGS (x%d) ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))\r\n"
+            % (each, each, each)
+            for each in range(1, 10)
+        )
+        wire, session, changes = self.fetch_while_listening(answers)
+        self.assertFalse(session.closed)
+        for each in (1, 2):
+            told = wire.run(changes.next(None))
+            self.assertEqual((told.uid, told.flags, told.envelope), (each, {f"x{each}"}, None))
+            self.assertEqual(told.items, {"UID", "FLAGS"})
+        self.assertEqual(wire.start(changes.next(None)), [])
