@@ -350,8 +350,7 @@ class Recipient:
     path: Path
     #: ESMTP parameters by upper-case keyword (``ORCPT``, ``NOTIFY``); None for one without value.
     parameters: Mapping[str, str | None] = field(default_factory=dict)
-    #: Of ``NEVER``, ``SUCCESS``, ``FAILURE``, ``DELAY``; None when the client did not say
-    #: (RFC 3461 section 4.1).
+    #: Of ``NEVER``, ``SUCCESS``, ``FAILURE``, ``DELAY``, or None (RFC 3461 section 4.1).
     notify: frozenset[str] | None = None
     orcpt: OriginalRecipient | None = None
     rrvs: ValidSince | None = None
@@ -422,11 +421,12 @@ class Envelope:
     hold_until: int | None = None
     #: Solicitation class keywords (RFC 3865).
     solicitation: tuple[str, ...] = ()
-    #: Who submitted the message, an address or ``<>`` for somebody unknown, as far as the client is
-    #: trusted to say so (RFC 4954 section 5); None when it does not say.
+    #: An address, or ``<>``: who a trusted client says submitted it (RFC 4954 section 5), or None.
     submitter: str | None = None
     #: The client may send without a login, and ``account`` is the reverse-path that it has named.
     trusted: bool = False
+    #: The Date of the message is ours, as its sender has given none (RFC 6409 section 8.2).
+    date_added: bool = False
 
 
 class Outcome(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailkit.mime import Header, message_id, parse_header
 from mailkit.mime.headers import MAX_HEADER_OCTETS
-from mailkit.model import Path
+from mailkit.model import Envelope, Path
 from mailkit.spool import Spool
 from mailkit.wire.domains import canonical_domain
 
@@ -19,14 +19,18 @@ def read_start(message: Spool) -> bytes:
     return message.read_start(MAX_HEADER_OCTETS)
 
 
-def read_identity(message: Spool) -> bytes | None:
+def read_identity(envelope: Envelope, message: Spool) -> bytes | None:
     """What a message shares with its copies alone: Message-ID and Date; None without the first.
 
-    Whoever changes a message that was refused, and sends it again, often keeps its Message-ID.
+    Whoever changes a message that was refused, and sends it again, often keeps its Message-ID. A
+    Date that this server has added does not count: it is another one when the message is repeated.
     """
     header = read_header(message)
     found = message_id(header)
-    return None if found is None else b"%b\0%b" % (found, (header.get(b"date") or b"").strip())
+    if found is None:
+        return None
+    date = None if envelope.date_added else header.get(b"date")
+    return b"%b\0%b" % (found, (date or b"").strip())
 
 
 def return_path(reverse_path: Path) -> bytes:

@@ -172,7 +172,9 @@ class LocalMessageDelivery(AddressOwners):
         targets = await self.find_targets(envelope)
         # The store may take what is in a file.
         in_file = message.path is not None
-        identity = read_identity(message) if in_file and self._served is not None else None
+        identity = (
+            read_identity(envelope, message) if in_file and self._served is not None else None
+        )
         results = await self.store(envelope, message, targets)
         outcomes = [
             Outcome(recipient, failure(target, results))
@@ -180,7 +182,7 @@ class LocalMessageDelivery(AddressOwners):
         ]
         if self._served is not None and will_be_repeated(outcomes):
             if not in_file:
-                identity = read_identity(message)
+                identity = read_identity(envelope, message)
             self.remember_served(envelope, identity, targets, results)
         return outcomes
 
@@ -260,7 +262,7 @@ class LocalMessageDelivery(AddressOwners):
         identity = None
         results: dict[str, LocalResult] = {}
         if deliveries and (self._duplicates is not None or self._served):
-            identity = read_identity(message)
+            identity = read_identity(envelope, message)
             results = self._drop_duplicates(envelope, identity, deliveries)
         wanted = list(deliveries.values())
         if self._sent_copy and self.account is not None and (wanted or results or sent):

@@ -208,7 +208,7 @@ class RoutingDelivery(LocalMessageDelivery):
         # The store may take what is in a file.
         in_file = message.path is not None
         if self._served or (in_file and self._served is not None):
-            identity = read_identity(message)
+            identity = read_identity(envelope, message)
         if self._served and identity is not None:
             self._drop_served(envelope, identity, forwards.values())
         sending = [
@@ -229,7 +229,7 @@ class RoutingDelivery(LocalMessageDelivery):
             and will_be_repeated(outcomes(parts))
         ):
             if not in_file:
-                identity = read_identity(message)
+                identity = read_identity(envelope, message)
             self.remember_served(envelope, identity, targets, results)
             self._remember_forwarded(envelope, identity, forwards.values())
         return parts

@@ -66,6 +66,8 @@ class SubmissionReader(ContentReader):
         #: Values of From and Sender, unfolded.
         self.authors: list[bytes] = []
         self.has_from = False
+        #: The Date is one of the additions.
+        self.date_added = False
         self._max_header = max_header
         self._additions = additions
         self._header: bytearray | None = bytearray()
@@ -123,6 +125,7 @@ class SubmissionReader(ContentReader):
                 fields.append(field)
                 missing.pop(name, None)
         fields += missing.values()
+        self.date_added = b"date" in missing
         if b"from" in missing:
             self.has_from = True
             self.authors.append(missing[b"from"].partition(b":")[2])
@@ -199,6 +202,7 @@ class SubmissionProtocol(SMTPProtocol):
     async def check_content(self, envelope: Envelope, content: ContentReader) -> None:
         """RFC 6409 section 6.1: whom the message says it is from must be the user."""
         assert isinstance(content, SubmissionReader)
+        envelope.date_added = content.date_added
         if not self.factory.check_from:
             return
         authors = [path for value in content.authors for path in _author_paths(value)]

@@ -37,6 +37,7 @@ _PLAIN = (
     "hold_until",
     "submitter",
     "trusted",
+    "date_added",
 )
 
 

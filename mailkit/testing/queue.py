@@ -75,6 +75,7 @@ class QueueContract(OrderTests, PostponingTests):
             hold_until=self.now,
             solicitation=("org.example:ADV",),
             submitter="ann@example.org",
+            date_added=True,
         )
         envelope.recipients = [
             Recipient(

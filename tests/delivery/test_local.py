@@ -306,6 +306,20 @@ class DuplicateTests(LocalTestCase):
             found = self.send("lists@example.org", detail_to_mailbox=True)
             self.assertEqual(found, accounts)
 
+    def test_the_date_counts_where_it_is_the_senders(self) -> None:
+        for added, accounts in ((False, [ANN, ANN]), (True, [ANN])):
+            self.store.delivered.clear()
+            for minute in (5, 6):
+                header = b"Message-ID: <%d@x>\r\nDate: Fri, 21 Nov 1997 09:%d:06 -0600\r\n"
+                message = header % (added, minute) + b"\r\nhi\r\n"
+                envelope = make_envelope("ann@example.org")
+                envelope.date_added = added
+                delivery = self.delivery(duplicates=self.duplicates)
+                spool = Spool.from_bytes(message)
+                self.result(delivery.deliver(envelope=envelope, message=spool))
+            found = [each.account for _, found in self.store.delivered for each in found]
+            self.assertEqual(found, accounts)
+
     def test_after_some_time(self) -> None:
         self.send("ann@example.org")
         self.clock.advance(59)

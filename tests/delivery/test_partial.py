@@ -20,11 +20,13 @@ from mailkit.queue.reports import Reporter
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.queue.values import RecipientState
+from mailkit.smtp.submission import SubmissionFactory
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
 from mailkit.testing import read_message
 from mailkit.testing.queue import queue_envelope
+from tests.smtp.fakes import Server
 
 from .test_routing import FakeDelivery
 
@@ -339,6 +341,34 @@ class StrangerTests(PartialTestCase):
             await self.send(BOB, CAROL, delivery=self.delivery(None), message=message)
         found = [octets.count(b":56:06") for octets in await self.inbox(BOB)]
         self.assertEqual(found, [0, 1])
+
+    async def test_a_date_that_is_ours(self) -> None:
+        # It is another one each time that the message comes.
+        self.failing[CAROL] = MailboxInUse()
+        for minute in (b"55", b"56"):
+            message = b"Date: Fri, 21 Nov 1997 09:%b:06 -0600\r\n" % minute + MESSAGE
+            delivery = self.delivery(None)
+            await self.send(BOB, CAROL, delivery=delivery, message=message, date_added=True)
+            self.failing.clear()
+        self.assertEqual(await self.counts(), (1, 1))
+
+    async def test_submission_without_a_date(self) -> None:
+        # The whole dialogue, without a queue that would take what fails.
+        server = Server(passwords={"ann": "secret"}, tls=True, factory_class=SubmissionFactory)
+        content = "From: ann@example.org\r\nMessage-ID: <1@example.org>\r\n\r\nhi\r\n."
+        self.failing[CAROL] = MailboxInUse()
+        codes = []
+        for _ in range(2):
+            users: Any = server.users
+            users["ann"] = LocalMessageDelivery(self.store, self.store, ANN, served=self.served)
+            server.connect()
+            server.greet().say("AUTH PLAIN AGFubgBzZWNyZXQ=")
+            commands = f"MAIL FROM:<{ANN}>", f"RCPT TO:<{BOB}>", f"RCPT TO:<{CAROL}>", "DATA"
+            codes += server.say(*commands, content)[-1:]
+            self.failing.clear()
+            server.clock.advance(600)
+        self.assertEqual([code[:3] for code in codes], ["450", "250"], codes)
+        self.assertEqual(await self.counts(), (1, 1))
 
     async def test_alias(self) -> None:
         self.failing[CAROL] = MailboxInUse()

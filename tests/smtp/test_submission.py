@@ -206,6 +206,13 @@ class CompletionTests(SynchronousTestCase):
         self.assertNotIn(b"12", message.partition(b"Date")[0])
         self.assertEqual(message.count(b"Message-ID: <"), 1)
 
+    def test_the_envelope_tells_whether_the_date_is_ours(self) -> None:
+        for content, added in ((COMPLETE, False), (b"Subject: x\r\n", True)):
+            for check_from in (True, False):
+                server = Submission(check_from=check_from)
+                server.submit(content + b"\r\n.\r\n")
+                self.assertIs(server.users["ann"].received[0][0].date_added, added)
+
     def test_bcc_and_return_path_are_removed(self) -> None:
         message = submitted(
             b"Return-Path: <x@y>\r\nBcc: secret@example.org,\r\n\tother@example.org\r\n"
