@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from mailkit.client.channel import DuplexChannel
@@ -184,12 +185,12 @@ class Session(MessageCommands):
         connection.leaving = True
         timeout = connection.settings.timeouts.logout
         try:
-            await connection.run(Command("LOGOUT", alone=True, patience=timeout))
-        except ClientError:
+            with suppress(ClientError):
+                await connection.run(Command("LOGOUT", alone=True, patience=timeout))
+                await connection.channel.close()
+        finally:
+            # Cancelled, too: nobody else would close it.
             self.abort()
-            return
-        await connection.channel.close()
-        self.abort()
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""

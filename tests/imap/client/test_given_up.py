@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.imap.client import ClientError, EventGroup, Session, synchronise
 from mailkit.model import FlagOp
 from tests.imap.client.support import SETTINGS, Client
+from tests.imap.client.test_pipelining import Manual
 from tests.imap.support import Server
 
 MESSAGE = b"Subject: %d\r\n\r\n" + b"x" * 300
@@ -98,6 +99,18 @@ class GivenUpTests(SynchronousTestCase):
                     break
             else:
                 raise AssertionError("it never ends")
+
+    def test_a_cancelled_logout(self) -> None:
+        """Nobody else closes the connection."""
+        for work in (Session.logout, lambda session: session.__aexit__(None)):
+            wire = Manual()
+            deferred = Deferred.fromCoroutine(as_coroutine(work(wire.session)))
+            wire.flush()
+            self.assertEqual(wire.take(), [b"m1 LOGOUT"])
+            deferred.cancel()
+            self.failureResultOf(deferred, CancelledError)
+            self.assertTrue(wire.session.closed)
+            self.assertTrue(wire.transport.aborted)
 
     def test_cancelled(self) -> None:
         """What comes afterwards gets its own answers, or is told that there is no connection."""
