@@ -32,6 +32,7 @@ from mailkit.imap.client.values import (
     Status,
     ThreadNode,
     Threads,
+    Unknown,
 )
 from mailkit.model import DELETED, CopyResult, FlagOp
 from mailkit.query import All, Query
@@ -214,10 +215,14 @@ class MessageCommands(SharingCommands):
         """
         self._need(f"THREAD={algorithm.upper()}")
         found: list[Sequence[ThreadNode]] = []
+        strange: list[Unknown] = []
 
         def collect(response: Typed) -> bool:
             if isinstance(response, Threads):
                 found.extend(response.threads)
+                return True
+            if isinstance(response, Unknown) and response.name == "THREAD":
+                strange.append(response)
                 return True
             return False
 
@@ -225,6 +230,8 @@ class MessageCommands(SharingCommands):
         command.answers = frozenset(("THREAD",))
         command.add(atom(algorithm.upper())).add("UTF-8")
         await self._connection.run(command.add(*search_keys(query, True)))
+        if strange:
+            raise ProtocolError("The mail server's threads cannot be read", command="THREAD")
         return found
 
     def _search_command(

@@ -72,6 +72,8 @@ Typed: TypeAlias = (
 _CONDITIONS = frozenset((b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"))
 _WORD = re.compile(rb"[^ \r\n]+")
 _THREAD_MARK = re.compile(rb"[()]|\d{1,10}(?!\d)")
+# lenient: of more than 63 bits, or less than nothing.
+_AMOUNT = re.compile(rb"-?\d{1,20}(?!\d)")
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
 # What matters on the way to the end of a response code.
 _CODE_MARK = re.compile(rb"[\"\]]|\\.", re.DOTALL)
@@ -156,7 +158,13 @@ def _untagged(text: Text) -> Typed:
     if reader is None:
         text.accept(b" ")
         return Unknown(name.decode("utf-8", "replace"), text.rest())
-    return reader(text)
+    if name not in _LENIENT:
+        return reader(text)
+    start = text.position
+    try:
+        return reader(text)
+    except (SyntaxFault, ValueError):
+        return Unknown(name.decode("ascii"), text.data[start:].removeprefix(b" "))
 
 
 def _numbered(text: Text) -> Typed:
@@ -318,17 +326,23 @@ def _my_rights(text: Text) -> MyRights:
 def _quota(text: Text) -> Quota:
     text.space()
     root = text.any_string().decode("utf-8", "replace")
-    text.space()
+    text.skip_spaces()
     resources: dict[str, ResourceUse] = {}
 
     def resource() -> None:
-        name = text.word("A resource").decode("ascii")
+        # lenient: quoted, too.
+        name = text.any_string().decode("utf-8", "replace").upper()
         text.space()
-        used = text.number64()
+        used = int(text.match(_AMOUNT, "A number"))
         text.space()
-        resources[name] = ResourceUse(used, text.number64())
+        limit = int(text.match(_AMOUNT, "A number"))
+        # lenient: -1 is what some say for a resource without a limit, which is not named.
+        if limit >= 0:
+            resources[name] = ResourceUse(max(used, 0), limit)
 
-    text.in_parentheses(resource)
+    # lenient: no list at all where nothing is limited.
+    if not text.at_end():
+        text.in_parentheses(resource)
     return Quota(root, resources)
 
 
@@ -385,6 +399,9 @@ def _identification(text: Text) -> Identification:
     return Identification(fields)
 
 
+# They change nothing for others than those who ask, so the connection goes on where they cannot be
+# read.
+_LENIENT = frozenset((b"ACL", b"MYRIGHTS", b"QUOTA", b"QUOTAROOT", b"THREAD"))
 _NAMED: dict[bytes, Callable[[Text], Typed]] = {
     b"CAPABILITY": _capabilities,
     b"ENABLED": _enabled,

@@ -9,7 +9,7 @@ from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.commands import Command, Part, astring, atom
 from mailkit.imap.client.mailboxes import MailboxCommands
 from mailkit.imap.client.responses import Typed
-from mailkit.imap.client.values import AccessList, MyRights, Quota, QuotaRoots
+from mailkit.imap.client.values import AccessList, MyRights, Quota, QuotaRoots, Unknown
 from mailkit.imap.grammar import canonical
 
 
@@ -83,6 +83,7 @@ class SharingCommands(MailboxCommands):
         self._need("QUOTA")
         roots: list[QuotaRoots] = []
         quotas: dict[str, Quota] = {}
+        strange: list[Unknown] = []
 
         def collect(response: Typed) -> bool:
             if isinstance(response, QuotaRoots):
@@ -91,10 +92,15 @@ class SharingCommands(MailboxCommands):
             if isinstance(response, Quota):
                 quotas[response.root] = response
                 return True
+            if isinstance(response, Unknown) and response.name in ("QUOTA", "QUOTAROOT"):
+                strange.append(response)
+                return True
             return False
 
         command = Command("GETQUOTAROOT", answers=frozenset(("QUOTA",)), collect=collect)
         await self._connection.run(command.add(self._mailbox(name)))
+        if strange:
+            raise ProtocolError("The mail server's quotas cannot be read", command="GETQUOTAROOT")
         named = {root for each in roots for root in each.roots}
         return [quota for root, quota in quotas.items() if root in named]
 

@@ -210,7 +210,7 @@ class Identification(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A response that is not known here."""
+    """A response that is not known here, or one about rights, quotas or threads that cannot be read."""
 
     name: str
     octets: bytes

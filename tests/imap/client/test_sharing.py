@@ -15,6 +15,7 @@ from mailkit.imap.client import (
     Refused,
     ResourceUse,
 )
+from mailkit.imap.client.values import Unknown
 from mailkit.model import FlagOp
 from mailkit.query import And, HasFlag, HeaderContains, Not
 from tests.imap.client.support import Script, Wire, login
@@ -104,6 +105,55 @@ class QuotaTests(ScriptedTestCase):
         self.ask(self.session.set_quota("a", {}), b"SETQUOTA a ()", b"TAG OK x\r\n")
 
 
+class OddTests(ScriptedTestCase):
+    """Odd answers are no reason to end a connection, asked for or not."""
+
+    LINES = (
+        b"* QUOTA",
+        b'* QUOTA "" (STORAGE x 1)',
+        b'* QUOTA "" (STORAGE 1 123456789012345678901)',
+        b"* QUOTAROOT",
+        b'* QUOTAROOT INBOX ("")',
+        b"* MYRIGHTS INBOX",
+        b"* ACL INBOX bob",
+        b"* THREAD (x)",
+    )
+
+    def test_what_nobody_asked_for(self) -> None:
+        heard: list[Any] = []
+        self.session.add_listener(heard.append)
+        self.wire.say(b"\r\n".join(self.LINES) + b"\r\n")
+        self.assertFalse(self.session.closed)
+        self.assertEqual(heard[0], Unknown("QUOTA", b""))
+        self.assertEqual(heard[6], Unknown("ACL", b"INBOX bob"))
+
+    def test_answers(self) -> None:
+        for line in self.LINES[:-1]:
+            self.setUp()
+            session = self.session
+            name = line.split()[1]
+            asked = {b"ACL": session.get_acl, b"MYRIGHTS": session.my_rights}
+            results = self.wire.start(asked.get(name, session.get_quota)("INBOX"))
+            self.wire.say(line + b"\r\nm1 OK x\r\n")
+            results[0].trap(ProtocolError)
+            self.assertFalse(session.closed)
+
+    def test_amounts(self) -> None:
+        """2^64-1, -1 and no list at all are written for no limit."""
+        for list_, expected in (
+            (b" (STORAGE 1 18446744073709551615)", {"STORAGE": ResourceUse(1, 2**64 - 1)}),
+            (b' ("storage" -1 5 MESSAGE 1 -1)', {"STORAGE": ResourceUse(0, 5)}),
+            (b"", {}),
+        ):
+            self.setUp()
+            (quota,) = self.ask(
+                self.session.get_quota(),
+                b"GETQUOTAROOT INBOX",
+                b"* QUOTAROOT INBOX a\r\n* QUOTA a%b\r\nTAG OK x\r\n" % list_,
+            )
+            self.assertEqual(quota.resources, expected)
+
+
 class OrderTests(ScriptedTestCase):
     """RFC 5256 sections 3 and 4."""
 
@@ -135,8 +185,9 @@ class OrderTests(ScriptedTestCase):
             self.setUp()
             self.select()
             results = self.wire.start(self.session.thread())
-            self.wire.say(answer + b"\r\n")
+            self.wire.say(answer + b"\r\nm2 OK x\r\n")
             results[0].trap(ProtocolError)
+            self.assertFalse(self.session.closed)
 
     def test_text_in_written_keys(self) -> None:
         self.select()
