@@ -526,7 +526,8 @@ class QueueManager:
         for kept in portions.take_kept():
             await self._record(*kept)
         if not troubles:
-            self._unreachable.note_success(domain)
+            if portions.tried:
+                self._unreachable.note_success(domain)
             return None
         trouble = troubles[0]
         if trouble.status is Status.TEMPORARY:

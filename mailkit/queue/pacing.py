@@ -142,15 +142,16 @@ class Pace:
         turn.callback(session)
         return True
 
-    def leave(self, ticket: int, trouble: bool = False, passed_on: bool = False) -> None:
+    def leave(self, ticket: int, trouble: bool | None = False, passed_on: bool = False) -> None:
         """A message is no longer under way.
 
-        :param trouble: the destination has asked for less, or could not be reached.
+        :param trouble: the destination has asked for less, or could not be reached; None where it was not
+            spoken to.
         :param passed_on: another one has its place.
         """
-        if not trouble:
+        if trouble is False:
             self.window = min(self._most, self.window + (1 / self.window if self._slow else 1.0))
-        elif ticket == self._troubles:
+        elif trouble and ticket == self._troubles:
             self._troubles += 1
             self._slow = True
             self.window = max(1.0, self.window / 2)

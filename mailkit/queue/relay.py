@@ -188,7 +188,8 @@ class RelayTransport(Transport):
             ticket, session = await pace.enter_or_follow(link)
             waited = self._reactor.seconds() - asked
             place = _Place(pace, link, session)
-            trouble, alone = False, pace.under_way == 1
+            trouble: bool | None = None
+            alone = pace.under_way == 1
             try:
                 if still is not None and waited >= ORDERS_TIME and not await still():
                     await _give_back(place.take_session(), link)

@@ -74,6 +74,27 @@ class OrderTests(QueueTestCase):
         self.pass_time(60)
         self.assertEqual(sent, ["eve@example.net", "ann@example.net"])
 
+    async def test_what_is_called_off_says_nothing_of_its_domain(self) -> None:
+        """It was not spoken to: it still counts as one that could not be reached."""
+        queue = self.queue
+
+        class CallingOff(ScriptedTransport):
+            async def send(
+                self, domain: str, envelope: Envelope, content: BinaryIO, still: Any = None
+            ) -> Result:
+                self.sent.append((domain, envelope, b""))
+                await queue.order(order=Order.CANCEL, id=id, now=START)
+                return Result([])
+
+        self.transport.answer = lambda recipient: reply(451)
+        self.transport.unreachable = True
+        id = await self.submit("eve@example.net")
+        self.transport = CallingOff(lambda recipient: reply())
+        self.pass_time(600)
+        self.assertEqual(len(self.transport.sent), 1)
+        self.assertEqual(await self.states(id), [RecipientState.CANCELLED])
+        self.assertTrue(self.manager._unreachable.failed_last("example.net"))
+
     async def test_some_of_its_recipients(self) -> None:
         id = await self.submit("bob@example.net", "eve@example.net", hold_until=START + 60)
         message = await self.queue.get_message(id=id)

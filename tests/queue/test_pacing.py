@@ -52,6 +52,12 @@ class PaceTests(SynchronousTestCase):
             pace.leave(self.successResultOf(self.enter(pace)))
         self.assertTrue(2 < pace.window < 3, pace.window)
 
+    def test_who_did_not_speak_to_it_changes_nothing(self) -> None:
+        pace = self.make()
+        for _ in range(3):
+            pace.leave(self.successResultOf(self.enter(pace)), trouble=None)
+        self.assertEqual((pace.window, pace.under_way), (4, 0))
+
     def test_no_more_than_is_allowed(self) -> None:
         pace = self.make(most=2)
         entered = [self.enter(pace) for _ in range(4)]

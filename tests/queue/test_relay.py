@@ -136,6 +136,21 @@ class RelayTests(TestCase):
         # Whoever comes later finds a place.
         self.assertEqual((await send("tom", True)).recipients[0].status, Status.ACCEPTED)
 
+    async def test_called_off_makes_no_room_for_more(self) -> None:
+        """Nothing is known of a destination to which nothing was sent."""
+        self.patch(relay, "ORDERS_TIME", 0.0)
+        transport = self.transport()
+
+        async def still() -> bool:
+            return False
+
+        envelope = queue_envelope("eve@example.net")
+        for _ in range(3):
+            result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE), still)
+            self.assertEqual(result.recipients, [])
+        (pace,) = transport._paces._paces.values()
+        self.assertEqual((pace.window, pace.under_way), (4, 0))
+
     async def test_refusals(self) -> None:
         self.refusals = {"eve": NoSuchRecipient(), "joe": TemporaryFailure()}
         transport = self.transport()
