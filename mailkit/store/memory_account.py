@@ -388,6 +388,8 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
 
     def forget(self) -> None:
         """The account is removed, with all its mail."""
+        viewers = [name for mailbox in self._mailboxes.values() for name in mailbox.acl]
         for mailbox in self._mailboxes.values():
             mailbox.forget()
         self._mailboxes.clear()
+        self._store.access.tell_viewers(dict.fromkeys(viewers))

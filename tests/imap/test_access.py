@@ -400,6 +400,15 @@ class NotifyTests(AccessTestCase):
         now(self.server.account.delete_mailbox(name="New"))
         self.assertIn(gone, self.told(bob))
 
+    def test_an_account_that_goes(self) -> None:
+        self.start()
+        self.grant("lr")
+        bob = self.bob('NOTIFY SET (subtree "Other Users" (MailboxName))')
+        self.told(bob)
+        now(self.server.store.remove_account(name=USER))
+        gone = b'* LIST (\\NonExistent \\HasNoChildren) "/" "%b/Plans"' % OTHERS.encode()
+        self.assertIn(gone, self.told(bob))
+
 
 class SQLiteNotifyTests(NotifyTests):
     sqlite = True

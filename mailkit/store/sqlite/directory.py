@@ -61,7 +61,7 @@ from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE, mailbox_note
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.scram import ScramTables
 from mailkit.store.sqlite.second_factors import SecondFactorTables
-from mailkit.store.sqlite.transaction import DIRECTORY, Transaction
+from mailkit.store.sqlite.transaction import DIRECTORY, SHARED, Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain
 
@@ -378,6 +378,9 @@ class ChangeDirectory(Operation[None]):
         tx.has_listeners = None
         for note in notes:
             tx.note(note)
+            if note[0] == "no-account":
+                # Others may have seen its mailboxes, and this is rare.
+                tx.touched.add(SHARED)
 
 
 @implementer(
