@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
-from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
+from twisted.cred.checkers import ANONYMOUS, AllowAnonymousAccess, ICredentialsChecker
 from twisted.cred.portal import IRealm, Portal
-from zope.interface import Interface, implementer
+from zope.interface import Interface, alsoProvides, implementer, providedBy
 
 from mailkit.errors import NoSuchRecipient, RelayDenied
-from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISenderPolicy
 from mailkit.model import Ability, Envelope, Outcome, Path, Recipient
 from mailkit.spool import Spool
 from mailkit.wire.domains import canonical_domain
@@ -98,7 +98,45 @@ class _OneDelivery:
     def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: type[Interface]) -> Any:
         if IMessageDelivery not in interfaces:
             raise NotImplementedError("only mail is delivered here")
-        return IMessageDelivery, self._delivery, lambda: None
+        delivery: Any = self._delivery
+        if avatar_id != ANONYMOUS:
+            delivery = _UserDelivery(delivery, avatar_id)
+        return IMessageDelivery, delivery, lambda: None
+
+
+@implementer(IMessageDelivery, ISenderPolicy)
+class _UserDelivery:
+    """The delivery of all for one user, whose name is what a checker says."""
+
+    def __init__(self, delivery: Any, avatar_id: Any) -> None:
+        self._delivery = delivery
+        text = avatar_id.decode("utf-8", "replace") if isinstance(avatar_id, bytes) else avatar_id
+        self.account: str | None = str(text)
+        alsoProvides(self, *providedBy(delivery))
+
+    def __getattr__(self, name: str) -> Any:
+        """What the other interfaces of the delivery have."""
+        if not any(name in interface for interface in providedBy(self._delivery)):
+            raise AttributeError(name)
+        return getattr(self._delivery, name)
+
+    async def check_sender(self, envelope: Envelope) -> None:
+        await self._delivery.check_sender(envelope=envelope)
+
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        await self._delivery.check_recipient(envelope=envelope, recipient=recipient)
+
+    async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
+        outcomes: Sequence[Outcome] = await self._delivery.deliver(
+            envelope=envelope, message=message
+        )
+        return outcomes
+
+    async def owns_address(self, path: Path) -> bool:
+        if not ISenderPolicy.providedBy(self._delivery):
+            return True
+        owned: bool = await self._delivery.owns_address(path=path)
+        return owned
 
 
 def delivery_portal(
@@ -107,7 +145,7 @@ def delivery_portal(
     """A portal that gives everybody one delivery.
 
     :param checkers: know users, who may log in and get the same delivery; the envelope's ``account``
-        says who it is. A portal asks one checker for each kind of credentials. Without any nobody
+        is the avatar id that a checker gives, as text. A portal asks one checker for each kind of credentials. Without any nobody
         logs in.
     :raises ValueError: that is no delivery.
     """

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any, cast
 from unittest.mock import Mock
 
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.checkers import (
+    FilePasswordDB,
+    ICredentialsChecker,
+    InMemoryUsernamePasswordDatabaseDontUse,
+)
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnhandledCredentials
 from twisted.internet.defer import Deferred, succeed
@@ -15,17 +20,36 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import alsoProvides, implementer
 from zope.interface.verify import verifyObject
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MessageRefused, NoSuchRecipient, OverQuota, RelayDenied
-from mailkit.interfaces import IMailAccount, IMessageDelivery
+from mailkit.interfaces import (
+    IBearerToken,
+    IDeliveryAbilities,
+    IMailAccount,
+    IMessageDelivery,
+    IQueueStarter,
+    ISenderPolicy,
+)
 from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.sasl.bearer import BearerToken
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.smtp.submission import SubmissionFactory
 from mailkit.spool import Spool
 from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
+
+
+@implementer(ICredentialsChecker)
+class Tokens:
+    """Knows one token, and whose it is."""
+
+    credentialInterfaces = (IBearerToken,)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return succeed(b"ann")
 
 
 class CallableTests(SynchronousTestCase):
@@ -216,6 +240,66 @@ class PortalTests(SynchronousTestCase):
             self.assertEqual(accounts, expected)
             accounts.clear()
             connection.connectionLost(Failure(ConnectionDone()))
+
+    def test_the_account_is_what_the_checker_says(self) -> None:
+        """Not what the client says: another name, or none, with the same token."""
+        accounts = []
+
+        def keep(envelope: Envelope, message: Spool) -> None:
+            accounts.append(envelope.account)
+
+        path = self.mktemp()
+        with open(path, "w", encoding="ascii") as file:
+            file.write("ann:secret\n")
+        checkers = [FilePasswordDB(path, caseSensitive=False), Tokens()]
+        portal = delivery_portal(CallableDelivery(keep, ["example.org"]), checkers)
+        for mechanism, response in (
+            (b"PLAIN", b"\0ANN\0secret"),
+            (b"OAUTHBEARER", b"n,,\x01auth=Bearer xyz\x01\x01"),
+            (b"OAUTHBEARER", b"n,a=bob@example.org,\x01auth=Bearer xyz\x01\x01"),
+        ):
+            factory = SubmissionFactory(portal)
+            factory.clock = cast(Any, Clock())
+            factory.allow_plaintext_passwords = True
+            connection = factory.buildProtocol(None)
+            connection.makeConnection(StringTransport())
+            login = b"AUTH %b %b\r\n" % (mechanism, base64.b64encode(response))
+            message = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
+            connection.dataReceived(b"EHLO x\r\n" + login + message)
+            connection.dataReceived(b"From: ann@example.org\r\n\r\nhi\r\n.\r\n")
+            self.assertEqual(accounts.pop(), "ann", response)
+            connection.connectionLost(Failure(ConnectionDone()))
+
+    def avatar_of(self, delivery: IMessageDelivery) -> Any:
+        """The delivery of a user, ann."""
+        portal = delivery_portal(delivery, [Tokens()])
+        credentials: Any = BearerToken("bob", "xyz")
+        _, avatar, _ = self.successResultOf(portal.login(credentials, None, IMessageDelivery))
+        return avatar
+
+    def test_a_users_delivery_does_what_the_other_does(self) -> None:
+        delivery = CallableDelivery(Mock(return_value=None), ["example.org"])
+        avatar = self.avatar_of(delivery)
+        for interface in (IMessageDelivery, IDeliveryAbilities, ISenderPolicy):
+            verifyObject(interface, avatar)
+        self.assertEqual(avatar.abilities, delivery.abilities)
+        self.assertFalse(IQueueStarter.providedBy(avatar))
+        envelope = make_envelope("ann@example.com")
+        checking = avatar.check_recipient(envelope=envelope, recipient=envelope.recipients[0])
+        self.failureResultOf(Deferred.fromCoroutine(checking), RelayDenied)
+        owning = avatar.owns_address(path=Path("any", "example.com"))
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(owning)))
+
+    def test_its_own_rule_for_senders_stays(self) -> None:
+        delivery: Any = CallableDelivery(Mock(return_value=None), ["example.org"])
+        delivery.account = "everybody"
+        delivery.owns_address = lambda path: succeed(path.local_part == "ann")
+        alsoProvides(delivery, ISenderPolicy)
+        avatar = self.avatar_of(delivery)
+        self.assertEqual(avatar.account, "ann")
+        for name, owned in (("ann", True), ("bob", False)):
+            owning = avatar.owns_address(path=Path(name, "example.org"))
+            self.assertEqual(self.successResultOf(Deferred.fromCoroutine(owning)), owned)
 
     def test_what_is_no_delivery_is_told_at_once(self) -> None:
         def keep(envelope: Envelope, message: Spool) -> None: ...
