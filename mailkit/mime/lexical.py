@@ -96,10 +96,10 @@ def parse_parameters(value: bytes, position: int = 0) -> Parameters:
         if 0x2A in name:
             split = True
         found.append((name, plain.strip() if quoted is None else unescape(quoted)))
-    return tuple(_join_sections(found)) if split else tuple(found)
+    return tuple(join_sections(found)) if split else tuple(found)
 
 
-def _join_sections(parameters: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def join_sections(parameters: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Put continued parameters together (RFC 2231 section 3), at the place of their first one.
 
     RFC 2231 section 6: IMAP servers decode continuations, but leave charset and percent signs.

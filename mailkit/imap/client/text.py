@@ -29,8 +29,8 @@ _PLAIN = re.compile(rb"[^ ()\"{\r\n]+")
 # What a value may begin with, and the whole of the usual ones. A quoted string with escapes, or
 # without an end, is read elsewhere.
 _TOKEN = re.compile(
-    rb" *(?:(?P<open>\()|(?P<close>\))|(?P<plain>[^ ()\"{\r\n]+)|\"(?P<quoted>[^\"\\\r\n\x00]*)\""
-    rb"|(?P<other>(?=[\"{])))"
+    rb" *(?:(?P<open>\()|(?P<close>\))|(?P<plain>(?!~\{)[^ ()\"{\r\n]+)|\"(?P<quoted>[^\"\\\r\n\x00]*)\""
+    rb"|(?P<other>(?=[\"{]|~\{)))"
 )
 # Of a quoted string: so many escapes at a time, for each costs some 100 octets of memory.
 _QUOTED_PIECE = re.compile(rb'[^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*){0,1000}')

@@ -9,6 +9,8 @@ from typing import NamedTuple, TypeAlias, Union
 from mailkit.client.content import Content
 from mailkit.mime.decoding import make_decoder
 from mailkit.mime.envelope import MessageEnvelope
+from mailkit.mime.headers import unfold
+from mailkit.mime.lexical import join_sections
 from mailkit.mime.words import decode_charset, decode_text, parameter_text
 from mailkit.model import Flags
 
@@ -280,7 +282,8 @@ class Message:
     @property
     def subject(self) -> str:
         """The subject of the envelope as people read it; empty where there is none."""
-        return decode_text((self.envelope and self.envelope.subject) or b"")
+        # lenient: servers are to unfold it, and some do not.
+        return decode_text(unfold((self.envelope and self.envelope.subject) or b""))
 
     def update(self, other: Message) -> None:
         """Take over what another response says of the same message."""
@@ -361,10 +364,10 @@ class BodyPart:
             (self.disposition_parameters, b"filename"),
             (self.parameters, b"name"),
         ):
-            found = parameter_text(
-                tuple((key.encode("utf-8"), value) for key, value in fields.items()), name
-            )
-            if found is not None:
+            parameters = [(key.encode("utf-8"), value) for key, value in fields.items()]
+            # RFC 2231 section 6 has servers put continued ones together; not all do.
+            found = parameter_text(tuple(join_sections(parameters)), name)
+            if found:
                 return found
         return None
 

@@ -69,3 +69,45 @@ class ThreadTests(SynchronousTestCase):
             with self.assertRaises(ProtocolError) as caught:
                 parse_response(Response(b"* THREAD " + octets, {}), limits)
             self.assertIn("too many numbers", str(caught.exception))
+
+
+class OddServerTests(SynchronousTestCase):
+    """What senders write, as servers pass it on that do little with it."""
+
+    def filename(self, parameters: bytes, disposition: bytes) -> str | None:
+        message = read(
+            b'* 1 FETCH (BODYSTRUCTURE ("application" "pdf" %b NIL NIL "base64" 9 NIL'
+            b' ("attachment" %b) NIL NIL))' % (parameters, disposition)
+        )
+        found: str | None = message.structure.filename
+        return found
+
+    def test_filename_in_pieces(self) -> None:
+        """RFC 2231 section 3, which servers are to undo."""
+        for disposition, name in (
+            (b'("filename*0*" "utf-8\'\'Gr%C3%B6" "filename*1*" "%C3%9Fe.pdf")', "Größe.pdf"),
+            (b'("FILENAME*1" "bc.pdf" "FILENAME*0" "a")', "abc.pdf"),
+            (b'("filename*1" "bc.pdf")', "n.pdf"),
+            (b'("filename" "")', "n.pdf"),
+            (b'("filename" "a.pdf")', "a.pdf"),
+        ):
+            self.assertEqual(self.filename(b'("name" "n.pdf")', disposition), name)
+        self.assertIsNone(self.filename(b'("name" "")', b'("filename" "")'))
+        self.assertEqual(self.filename(b'("name*0" "a" "name*1" ".pdf")', b"NIL"), "a.pdf")
+
+    def test_folded_subject(self) -> None:
+        for subject, expected in (
+            (b"ab\r\n cde", "ab cde"),
+            (b"=?utf-8?q?Gr=C3=B6?=\r\n =?utf-8?q?en?=", "Gröen"),
+        ):
+            message = read(
+                b"* 1 FETCH (ENVELOPE (NIL {%d}\r\n%b NIL NIL NIL NIL NIL NIL NIL NIL))"
+                % (len(subject), subject)
+            )
+            self.assertEqual(message.subject, expected)
+
+    def test_literal8(self) -> None:
+        """RFC 3516 section 4.4: in items, too, that are not known here."""
+        message = read(b"* 1 FETCH (X ~{3}\r\n(\0) Y (a ~{2}\r\n)) b~) UID 7)")
+        self.assertEqual(message.uid, 7)
+        self.assertEqual(message.others, {"X": b"~{3}\r\n(\0)", "Y": b"(a ~{2}\r\n)) b~)"})
