@@ -91,10 +91,8 @@ class _Link:
     """The connections to one domain."""
 
     pool: SessionPool
-    #: The one that was tried last.
-    tried: _Way | None = None
-    #: Where sessions lead.
-    ways: WeakKeyDictionary[Session, _Way] = field(default_factory=WeakKeyDictionary)
+    #: Where sessions lead, and where it led to make one that has failed.
+    ways: WeakKeyDictionary[Session | MailError, _Way] = field(default_factory=WeakKeyDictionary)
     #: Why none of its hosts is secure enough, and until when that is not tried again.
     insecure: TLSFailed | None = None
     insecure_until: float = 0.0
@@ -225,7 +223,7 @@ class RelayTransport(Transport):
             try:
                 session = passed or await link.pool.take()
             except MailError as error:
-                attempt = self._attempt(began, link.tried, None)
+                attempt = self._attempt(began, link.ways.get(error), None)
                 failed = _failure(error, attempt)
                 first = len(pending) == len(envelope.recipients)
                 handovers.update(dict.fromkeys(pending, failed))
@@ -317,7 +315,6 @@ class RelayTransport(Transport):
         link = self._links[key]
         if link.insecure is not None and self._reactor.seconds() < link.insecure_until:
             raise link.insecure.with_traceback(None)
-        link.tried = None
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
         groups = groupby(hosts, key=lambda host: (host.name, host.port))
@@ -343,32 +340,36 @@ class RelayTransport(Transport):
         :raises MailError: it cannot be used.
         """
         host = servers[0]
-        link.tried = _Way(host)
+        way = _Way(host)
         decision: Decision | None = None
         try:
             decision = await self._security.decide(host, self._settings.tls, wish)
-            way = link.tried = _Way(host, decision.reason)
+            way = _Way(host, decision.reason)
             settings = replace(self._settings, tls=decision.policy)
             login = None if self._logins is None else self._logins(host)
             if login is not None:
                 settings = replace(settings, credentials=login)
             session, address, passed_over = await self._opener.open(servers, settings)
-        except TLSFailed as error:
-            self._note(failed_session(host, decision, error), wish)
+        except MailError as error:
+            link.ways[error] = way
+            if isinstance(error, TLSFailed):
+                self._note(failed_session(host, decision, error), wish)
             raise
         host = host._replace(address=address)
         self._note(finished_session(host, decision, session.facts), wish)
-        link.tried = _Way(host, way.reason, passed_over[:MAX_TEXT], session.facts)
+        way = link.ways[session] = _Way(host, way.reason, passed_over[:MAX_TEXT], session.facts)
+        refusal: MailError
         if canonical_domain(session.facts.extensions.hostname) in self._finder.own_names:
             # DNS leads here under another name.
-            await session.quit()
-            raise MailLoop("The mail of that domain would come back to this server")
-        if wish is Wish.REQUIRED and not session.facts.extensions.require_tls:
+            refusal = MailLoop("The mail of that domain would come back to this server")
+        elif wish is Wish.REQUIRED and not session.facts.extensions.require_tls:
             # RFC 8689 section 4.2.1: another host may have it.
-            await session.quit()
-            raise RequireTLSMissing
-        link.ways[session] = link.tried
-        return session
+            refusal = RequireTLSMissing()
+        else:
+            return session
+        link.ways[refusal] = way
+        await session.quit()
+        raise refusal
 
     def _note(self, session: TLSSession | None, wish: Wish) -> None:
         # RFC 8460 section 3: reports are not reported. They want no TLS, as other such mail.

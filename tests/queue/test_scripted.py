@@ -11,6 +11,7 @@ from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
+from mailkit.client.errors import ConnectFailed
 from mailkit.queue.hosts import ExchangerFinder, FixedHosts
 from mailkit.queue.opening import Sources
 from mailkit.queue.pacing import PaceSettings
@@ -101,6 +102,33 @@ class OwnNameTests(ScriptedTestCase):
 
     async def test_less_preferred_ones_would_send_it_back(self) -> None:
         await self.check((1, "us.example.com"), (2, "them.example.com"))
+
+
+class RecordTests(ScriptedTestCase):
+    async def test_each_attempt_tells_of_its_own_connection(self) -> None:
+        """Though another one to the same domain was made meanwhile."""
+        gate: Deferred[None] = Deferred()
+        opened = self.transport._opener.open
+        waiting = True
+
+        async def open(servers: Any, settings: Any) -> Any:
+            nonlocal waiting
+            if waiting:
+                waiting = False
+                await gate
+                raise ConnectFailed("refused")
+            session, address, _ = await opened(servers, settings)
+            return session, address, "another address was dead"
+
+        self.patch(self.transport._opener, "open", open)
+        failing = Deferred.fromCoroutine(self.send())
+        (good,) = (await self.send()).recipients
+        gate.callback(None)
+        (failed,) = (await failing).recipients
+        self.assertEqual((good.status, failed.status), (ACCEPTED, TEMPORARY))
+        self.assertEqual(good.attempt.passed_over, "another address was dead")
+        self.assertEqual(failed.attempt.passed_over, "")
+        self.assertEqual(failed.attempt.host, "mx.example.net")
 
 
 class ReplyTests(ScriptedTestCase):
