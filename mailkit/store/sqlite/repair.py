@@ -265,8 +265,11 @@ def _swap(directory: str, path: str, report: RepairReport) -> None:
     # A write-ahead log may be left without its index: it would be taken for the new one's.
     for suffix in old:
         os.rename(index + suffix, f"{index}.broken-{number}{suffix}")
-    if old:
+    if "" in old:
         report.lines.append(f"The old index is kept as {index}.broken-{number}")
+    elif old:
+        kept = " and ".join(f"{index}.broken-{number}{suffix}" for suffix in old)
+        report.lines.append(f"What is left of the old index is kept as {kept}")
     os.rename(path, index)
     for suffix in ("-wal", "-shm"):
         if os.path.exists(path + suffix):

@@ -450,7 +450,9 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await self.contents(store), [message(1), message(2)])
         inbox = await self.mailbox(store)
         self.assertGreater((await inbox.get_info()).uid_next, 1000)
-        self.assertEqual(Path(self.directory, INDEX_NAME + ".broken-1-wal").read_bytes(), octets)
+        kept = Path(self.directory, INDEX_NAME + ".broken-1-wal")
+        self.assertEqual(kept.read_bytes(), octets)
+        self.assertIn(f"What is left of the old index is kept as {kept}", self.report.lines)
 
     async def test_nobody_gets_what_came_after_a_refused_message(self) -> None:
         store = await self.make_store(ANN, BOB)
