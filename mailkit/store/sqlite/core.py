@@ -167,17 +167,20 @@ class Core:
         # Why this process could not become the owner.
         self._obstacle = ""
         self._pool = DaemonThreadPool(0, _POOL_SIZE, name="mailkit-store")
+        reader: Reader | None = None
         try:
             with told_as_ours(os.path.join(directory, INDEX_NAME)):
                 self._enter()
-                self._reader = Reader(self.connect())
-                self._reader.prepare()
+                reader = self._reader = Reader(self.connect())
+                reader.prepare()
             #: What answers from the index; whatever it is asked raises StoreUnavailable when the store
             #: is closed.
             self.reader = self._reader
             if self._owner is not None:
                 self._owner.start()
         except BaseException:
+            if reader is not None:
+                reader.close()
             if self._owner is not None:
                 self._owner.release()
             self._spools.release()

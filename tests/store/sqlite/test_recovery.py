@@ -19,6 +19,7 @@ from mailkit.errors import StoreCorrupt
 from mailkit.model import AppendMessage, FlagOp
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
+from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
 from mailkit.store.sqlite.repair import repair_store
@@ -364,6 +365,14 @@ class OpeningTests(StoreTestCase):
         with closing(sqlite3.connect(index)) as connection:
             roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
         octets = Path(index).read_bytes()
+        made: list[sqlite3.Connection] = []
+        connect = Core.connect
+
+        def remember(core: Core) -> sqlite3.Connection:
+            made.append(connect(core))
+            return made[-1]
+
+        self.patch(Core, "connect", remember)
         # What the writer reads first, and what is read for clients.
         for table in ("log_state", "message"):
             spoiled = bytearray(octets)
@@ -374,6 +383,9 @@ class OpeningTests(StoreTestCase):
             self.assertIn("mailkit repair", error.text)
             # Nor is the store held any more.
             DirectoryLock(self.directory).release()
+        self.assertTrue(made)
+        for connection in made:
+            self.assertRaises(sqlite3.ProgrammingError, connection.execute, "SELECT 1")
         Path(index).write_bytes(octets)
         self.assertEqual(await self.contents(self.open_store()), [message(1)])
 
