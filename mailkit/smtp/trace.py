@@ -10,7 +10,7 @@ from mailkit.model import Envelope, HookRecord
 
 #: The field that tells what the hooks of the listener have said of a message.
 HOOKS_FIELD = "X-Mailkit-Hooks"
-#: Answers that it tells of, and characters of each reason.
+#: Answers that it tells of, the first and the last, and characters of each reason.
 MAX_HOOKS = 50
 MAX_REASON = 200
 #: Characters of a client's name, and of a solicitation class, that are shown.
@@ -110,7 +110,10 @@ def hooks_field(history: Sequence[HookRecord]) -> bytes:
     ]
     if not lines:
         return b""
-    words = ";\r\n\t".join(lines[:MAX_HOOKS])
+    if len(lines) > MAX_HOOKS:
+        # The verdict comes last.
+        lines[MAX_HOOKS // 2 : -(MAX_HOOKS // 2)] = ["..."]
+    words = ";\r\n\t".join(lines)
     return f"{HOOKS_FIELD}: {words}\r\n".encode("ascii")
 
 

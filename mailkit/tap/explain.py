@@ -31,7 +31,7 @@ def explain(store: str, message: str, as_json: bool) -> None:
     MESSAGE is a Message-ID, with or without its angle brackets, or the queue's number for it.
 
     What hooks and checks said is known of messages that were queued; of others their header tells how
-    they came, and the log has the rest.
+    they came and what was said of them, unless that was turned off, and the log has the rest.
     """
 
     async def work(records: Any) -> None:

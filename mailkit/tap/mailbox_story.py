@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mailkit.mime import decode_text
-from mailkit.smtp.trace import HOOKS_FIELD
+from mailkit.smtp.trace import HOOKS_FIELD, MAX_HOOKS, MAX_REASON
 from mailkit.store.sqlite.finding import FoundMessage
 from mailkit.tap.story import iso_date, printable, show_date
 
-#: Characters of a header field that are shown.
+#: Characters of a header field that are shown, and of the one of our hooks: all that they wrote.
 MAX_FIELD = 300
+MAX_HOOKS_FIELD = MAX_HOOKS * (2 * MAX_REASON + 50)
 
 
 def stored_values(found: FoundMessage) -> dict[str, Any]:
@@ -28,17 +29,18 @@ def stored_values(found: FoundMessage) -> dict[str, Any]:
         "authentication_results": [
             _text(value) for value in found.header.get_all(b"authentication-results")
         ],
-        "hooks": _field(found, HOOKS_FIELD.lower().encode("ascii")),
+        "hooks": _field(found, HOOKS_FIELD.lower().encode("ascii"), MAX_HOOKS_FIELD),
     }
 
 
-def _field(found: FoundMessage, name: bytes) -> str | None:
+def _field(found: FoundMessage, name: bytes, limit: int = MAX_FIELD) -> str | None:
     value = found.header.get(name)
-    return None if value is None else _text(value)
+    return None if value is None else _text(value, limit)
 
 
-def _text(value: bytes) -> str:
-    return printable(" ".join(decode_text(value).split()))[:MAX_FIELD]
+def _text(value: bytes, limit: int = MAX_FIELD) -> str:
+    text = printable(" ".join(decode_text(value).split()))
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def tell_stored(found: FoundMessage) -> Iterator[str]:

@@ -17,6 +17,7 @@ from mailkit.hooks import (
     AddRecipient,
     ChangeHeader,
     ChangeSender,
+    Quarantine,
     Reject,
     RemoveRecipient,
     ReplaceBody,
@@ -371,6 +372,20 @@ class TraceTests(SynchronousTestCase):
             b"X-Mailkit-Hooks: names mail add-header (X-Loop) 0ms;\r\n"
             b"\tscore message accept (looks ?very? good??X: y?) 12ms\r\n",
         )
+
+    def test_the_first_and_the_last_of_many(self) -> None:
+        # The verdict comes last; answers to many recipients do not keep it out.
+        hook = ScriptedHook("a", rcpt=Accept(), message=Quarantine("odd"))
+        for count in (49, 99):
+            server = HookedServer(hook).greet()
+            server.say("MAIL FROM:<>", *["RCPT TO:<bob@example.org>"] * count, "DATA")
+            server.send_message()
+            (message,) = server.delivery.contents
+            answers = [b"a rcpt accept 0ms"] * 49 + [b"a message quarantine (odd) 0ms"]
+            if count > 49:
+                answers.insert(25, b"...")
+            field = b"X-Mailkit-Hooks: " + b";\r\n\t".join(answers) + b"\r\n"
+            self.assertEqual(message[: len(field)], field)
 
     def test_silent_hooks_leave_no_trace(self) -> None:
         self.assertEqual(self.field(ScriptedHook()), b"")

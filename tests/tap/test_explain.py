@@ -21,6 +21,7 @@ from mailkit.model import (
     Recipient,
 )
 from mailkit.queue.values import Attempt, NewMessage, RecipientState, Update
+from mailkit.smtp.trace import hooks_field
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, finding
 from mailkit.store.sqlite.ahead import Ahead
@@ -142,6 +143,22 @@ class ExplainTests(TestCase):
         text = self.output("explain", LOCAL)
         self.assertIn("INBOX, UID 2, since", text)
         self.assertIn(f"The queue does not know {LOCAL}", text)
+
+    async def test_what_hooks_said_last_is_told(self) -> None:
+        records = [HookRecord("lists", "mail", "accept", "x" * 300, 0.01)] * 49
+        records.append(HookRecord("milter", "message", "quarantine", "12.3 of 6", 0.03))
+        subject = b"Message-ID: <long@example.org>\r\nSubject: " + b"y" * 301 + b"\r\n\r\n"
+        account = await self.store.open_account(name=ANN)
+        inbox = await account.open_mailbox(name="INBOX")
+        spool = Spool.from_bytes(hooks_field(records) + subject)
+        await inbox.append(messages=[AppendMessage(spool)])
+        told = self.output("explain", "<long@example.org>")
+        self.assertIn("; milter message quarantine (12.3 of 6) 30ms\n", told)
+        (place,) = json.loads(self.output("explain", "<long@example.org>", "--json"))["mailboxes"]
+        self.assertEqual(place["hooks"].count("; "), 49)
+        self.assertTrue(place["hooks"].endswith("; milter message quarantine (12.3 of 6) 30ms"))
+        # What is cut off is not passed over in silence.
+        self.assertEqual(place["subject"], "y" * 300 + "...")
 
     async def test_found_by_the_texts_that_are_kept(self) -> None:
         await self.store.close()
