@@ -436,9 +436,10 @@ class MemoryLoginRecords:
 
 
 def _name_of(login: str) -> str:
-    """A user name in the one form that stands for all ways to write it that log in to one account.
+    """A user name in the one form that stands for all ways to write its characters.
 
-    They would be tried as if they were many otherwise, as with characters that nobody sees.
+    They would be tried as if they were many otherwise, as with characters that nobody sees. A name
+    without its domain stays one of its own: what completes it, if anything does, is not known here.
     """
     name = (login if login.isascii() else fold_text(login)).strip()
     local, at, domain = name.rpartition("@")
