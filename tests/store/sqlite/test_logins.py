@@ -327,6 +327,16 @@ class LoginTests(StoreTestCase):
         await command.remove_account(name=ANN)
         await self.assertFailure(self.log_in(portal, b"one"), UnauthorizedLogin)
 
+    async def test_an_account_that_is_made_anew_is_another(self) -> None:
+        """Within the same second too: sessions of the old one are told by it."""
+        store, _, _ = await self.make_server()
+        created = await store.get_creation_time(account=ANN)
+        for _ in range(2):
+            await store.remove_account(name=ANN)
+            await store.add_account(name=ANN)
+            old, created = created, await store.get_creation_time(account=ANN)
+            self.assertNotEqual(created, old)
+
     async def test_account_removed_while_its_password_is_verified(self) -> None:
         _, portal, command = await self.make_server()
         login = portal.login(UsernamePassword(b"ann", b"one"), ConnectionInfo("imap"), IMailAccount)
