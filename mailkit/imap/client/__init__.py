@@ -33,6 +33,7 @@ from mailkit.client.errors import (
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 from mailkit.imap.client.errors import (
     CommandFailed,
+    FarewellSaid,
     LoginRefused,
     NotOffered,
     NotUnderstood,
@@ -92,6 +93,7 @@ __all__ = [
     "Exists",
     "Expunge",
     "ExtendedSearch",
+    "FarewellSaid",
     "Fetching",
     "Identification",
     "Idling",

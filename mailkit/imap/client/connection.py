@@ -22,11 +22,10 @@ from mailkit.client.errors import (
     ClientError,
     ConnectionLost,
     ProtocolError,
-    ServiceRefused,
     TimedOut,
 )
 from mailkit.imap.client.commands import Command, Literal
-from mailkit.imap.client.errors import NotUnderstood, NumbersChanged, Refused
+from mailkit.imap.client.errors import FarewellSaid, NotUnderstood, NumbersChanged, Refused
 from mailkit.imap.client.reader import ResponseReader, Sink
 from mailkit.imap.client.responses import Typed, parse_response
 from mailkit.imap.client.selected import Selected
@@ -126,7 +125,8 @@ class Connection(pipeline.Pipeline[Flight]):
 
     def connection_ended(self, error: ClientError) -> None:
         if self._farewell is not None and not self.leaving:
-            error = ServiceRefused(self._farewell.text)
+            farewell = self._farewell
+            error = FarewellSaid(farewell.text, response_code=farewell.code)
         self.fail(error)
 
     @override
@@ -138,6 +138,18 @@ class Connection(pipeline.Pipeline[Flight]):
         self._greeted.fire()
         for listener in list(self.listeners):
             listener(Status("BYE", None, error.text))
+
+    @override
+    def check(self) -> None:
+        """
+        :raises ClientError: the connection has ended.
+        """
+        if isinstance(self.failure, FarewellSaid):
+            error = self.failure
+            raise FarewellSaid(
+                error.text, command=error.command, response_code=error.response_code
+            ) from error
+        super().check()
 
     # Responses.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mailkit.client.errors import AuthFailed, ClientError
+from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused
 from mailkit.imap.client.values import ResponseCode
 
 
 class Answered:
-    """The server answered NO or BAD.
+    """The server answered NO, BAD or BYE.
 
     :ivar response_code: what stands in brackets before the text (RFC 9051 section 7.1, RFC 5530).
     """
@@ -22,9 +22,17 @@ class Answered:
     @property
     def referrals(self) -> tuple[str, ...]:
         """URLs of where to try instead (RFC 2221, RFC 2193)."""
-        if self.response_code is None or self.response_code.name != "REFERRAL":
-            return ()
-        return tuple(self.response_code.arguments.decode("utf-8", "replace").split())
+        return self.response_code.referrals if self.response_code else ()
+
+
+class FarewellSaid(Answered, ServiceRefused):
+    """The server said BYE: at once, or when nobody had asked it to."""
+
+    def __init__(
+        self, text: str = "", *, command: str = "", response_code: ResponseCode | None = None
+    ) -> None:
+        super().__init__(text, command=command)
+        self.response_code = response_code
 
 
 class CommandFailed(Answered, ClientError):

@@ -6,13 +6,12 @@ from mailkit.client.errors import (
     AuthFailed,
     ClientError,
     ProtocolError,
-    ServiceRefused,
     TLSFailed,
 )
 from mailkit.client.security import TLSMode
 from mailkit.imap.client.commands import Command, astring, atom
 from mailkit.imap.client.connection import Connection, judge
-from mailkit.imap.client.errors import CommandFailed, LoginRefused
+from mailkit.imap.client.errors import CommandFailed, FarewellSaid, LoginRefused
 from mailkit.imap.client.values import Status
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
 from mailkit.wire.sasl_client import Credentials, NoMechanism, SASLClient, choose_mechanism
@@ -33,7 +32,7 @@ async def _open(connection: Connection) -> None:
     greeting = await connection.wait_for_greeting()
     facts.greeting = greeting.text
     if greeting.condition == "BYE":
-        raise ServiceRefused(greeting.text, command="greeting")
+        raise FarewellSaid(greeting.text, command="greeting", response_code=greeting.code)
     if settings.tls.mode is not TLSMode.NONE and facts.tls is None:
         await _start_tls(connection, greeting)
     if greeting.condition == "PREAUTH":
@@ -101,27 +100,28 @@ async def log_in(connection: Connection, credentials: Credentials) -> None:
         except NoMechanism:
             if "LOGINDISABLED" in announced or not credentials.has_password:
                 raise
-            await _login(connection, credentials, plaintext)
+            status = await _login(connection, credentials, plaintext)
         else:
-            await _authenticate(connection, mechanism, "SASL-IR" in announced)
+            status = await _authenticate(connection, mechanism, "SASL-IR" in announced)
     except SASLError as error:
         raise AuthFailed(str(error), command="AUTHENTICATE") from error
     except CommandFailed as error:
         raise LoginRefused(error.text, error) from error
     facts.account = credentials.username
+    facts.referrals = status.code.referrals if status.code else ()
 
 
-async def _login(connection: Connection, credentials: Credentials, plaintext: bool) -> None:
+async def _login(connection: Connection, credentials: Credentials, plaintext: bool) -> Status:
     if not plaintext:
         raise SASLError("The connection is not encrypted, so the password is not sent")
     if credentials.authorization_id:
         raise SASLError("LOGIN cannot name another identity")
     command = Command("LOGIN", alone=True, patience=connection.settings.timeouts.login)
     command.add(astring(credentials.username)).add(astring(credentials.password))
-    await connection.run(command)
+    return await connection.run(command)
 
 
-async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool) -> None:
+async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool) -> Status:
     """RFC 9051 section 6.2.2.
 
     :param ir: the first response may stand in the command (RFC 4959).
@@ -162,7 +162,8 @@ async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool)
     if fault is not None:
         raise fault
     try:
-        judge(flight.status, command.name)
+        status = judge(flight.status, command.name)
     except CommandFailed as error:
         raise LoginRefused(mechanism.explain(error.text), error) from error
     mechanism.finish()
+    return status

@@ -77,3 +77,5 @@ class ConnectionFacts:
     tls_failure: str = ""
     #: User name that is logged in; empty for one that the server knew from the start (PREAUTH).
     account: str | None = None
+    #: URLs of where the account's mail is kept, where the answer to the login says so (RFC 2221).
+    referrals: tuple[str, ...] = ()

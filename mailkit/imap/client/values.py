@@ -26,6 +26,13 @@ class ResponseCode(NamedTuple):
     #: The octets behind the name, as they came.
     arguments: bytes = b""
 
+    @property
+    def referrals(self) -> tuple[str, ...]:
+        """URLs of where to go (RFC 2221, RFC 2193)."""
+        if self.name != "REFERRAL":
+            return ()
+        return tuple(self.arguments.decode("utf-8", "replace").split())
+
 
 class Status(NamedTuple):
     """OK, NO, BAD, PREAUTH or BYE."""

@@ -14,6 +14,7 @@ from mailkit.imap.client import (
     Quota,
     Refused,
     ResourceUse,
+    ServiceRefused,
 )
 from mailkit.imap.client.values import Unknown
 from mailkit.model import FlagOp
@@ -260,6 +261,28 @@ class ReferralTests(ScriptedTestCase):
             error = failure.value
             assert isinstance(error, LoginRefused)
             self.assertEqual((error.referrals, error.temporary), (referrals, temporary))
+
+    def test_of_a_login_that_is_taken(self) -> None:
+        greeting = b"* OK [CAPABILITY IMAP4rev1 LOGIN-REFERRALS AUTH=PLAIN SASL-IR] x\r\n"
+        for code, referrals in ((b"[REFERRAL imap://x/] ", ("imap://x/",)), (b"", ())):
+            script = Script(
+                (b"*", b"TAG OK %bx\r\n" % code), (b"*", b"TAG OK\r\n"), greeting=greeting
+            )
+            wire = Wire(script)
+            wire.run(wire.session.open())
+            self.assertEqual(wire.session.facts.referrals, referrals)
+
+    def test_of_a_server_that_says_bye(self) -> None:
+        """RFC 2221 section 4.2: in its greeting, or later."""
+        wire = Wire(Script(greeting=b"* BYE [REFERRAL imap://x/] there\r\n"))
+        failures = wire.start(wire.session.open())
+        results = self.wire.start(self.session.noop())
+        self.wire.say(b"* BYE [REFERRAL imap://x/] there\r\n")
+        self.wire.lose()
+        for failure in (*failures, *results):
+            failure.trap(ServiceRefused)
+            self.assertEqual(failure.value.referrals, ("imap://x/",))
+            self.assertEqual(failure.value.text, "there")
 
     def test_of_a_mailbox(self) -> None:
         """RFC 2193 section 3"""
