@@ -30,7 +30,9 @@ from mailkit.store.sqlite.journal import (
 from mailkit.store.sqlite.keys import put_key
 from mailkit.store.sqlite.log import (
     BODY,
+    RECORD_HEADER_SIZE,
     SEGMENT_HEADER,
+    decode_header,
     list_segments,
     read_crc,
     scan_segment,
@@ -111,6 +113,9 @@ class Replay:
                 crc = -1
             if crc != header.body_crc:
                 self.damaged += 1
+                if _goes_on(file.fileno(), record.position + header.length):
+                    # It is all there: what looks like a record in it is what its sender wrote.
+                    continue
                 return record.position
             self._db.execute(
                 "INSERT OR REPLACE INTO temp.found VALUES (?, ?, ?, ?, ?, ?)",
@@ -498,3 +503,15 @@ class Replay:
             "UPDATE setting SET value = max(value, (SELECT ifnull(max(uid_validity), 0)"
             " FROM mailbox)) WHERE name = 'uid_validity'"
         )
+
+
+def _goes_on(descriptor: int, position: int) -> bool:
+    """Whether a segment has its next record there, or its end."""
+    data = os.pread(descriptor, RECORD_HEADER_SIZE, position)
+    if not data:
+        return position == os.fstat(descriptor).st_size
+    try:
+        decode_header(data)
+    except StoreCorrupt:
+        return False
+    return True

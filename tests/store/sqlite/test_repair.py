@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from mailkit.rights import RightsOp
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
-from mailkit.store.sqlite.log import MAX_META, scan_segment
+from mailkit.store.sqlite.log import BODY, MAX_META, encode_header, scan_segment
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
@@ -435,6 +437,28 @@ class RepairTests(StoreTestCase):
         Path(path).write_bytes(octets[: first + 300] + octets[second:] + bytes(6000))
         store = await self.repaired()
         self.assertEqual(await self.contents(store), [message(2), message(3)])
+
+    async def test_a_record_that_a_sender_has_made_is_not_taken_for_one(self) -> None:
+        for last in (True, False):
+            # At the end of the segment, or before another message.
+            self.directory = self.mktemp()
+            store = await self.make_store(ANN, BOB)
+            box = (await self.mailbox(store, BOB))._id
+            meta = json.dumps([[box, 1, 9, 0, [], 0, 0, BOB, "INBOX", 1]]).encode()
+            forged = encode_header(BODY, meta, 6, zlib.crc32(b"forged"), 1000, 1) + meta + b"forged"
+            await self.deliver(store, message(1) + forged + b"\r\n")
+            if not last:
+                await self.deliver(store, message(2))
+            await self.close_store(store)
+            path = os.path.join(self.directory, "log", self.log_files()[0])
+            with open(path, "r+b") as file:
+                file.seek(file.read().index(b"line of message 1"))
+                file.write(b"L")
+            self.lose_index()
+            store = await self.repaired()
+            self.assertEqual(await self.contents(store), [] if last else [message(2)])
+            self.assertEqual(await self.contents(store, BOB), [])
+            await self.close_store(store)
 
     async def test_the_rest_of_a_lost_index(self) -> None:
         store = await self.make_store()
