@@ -117,7 +117,8 @@ _BY_CLASS = {"5": Action.FAILED, "4": Action.DELAYED, "2": Action.DELIVERED}
 # RFC 6533 section 3: EmbeddedUnicodeChar
 _EMBEDDED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _QMAIL_START = b"Hi. This is the"
-_QMAIL_ADDRESS = re.compile(rb"<([^<>\s]+@[^<>\s]+)>:[ \t]*\r?\n")
+# A domain has no at sign; one that might have them would be sought in quadratic time.
+_QMAIL_ADDRESS = re.compile(rb"<([^<>\s]+@[^<>@\s]+)>:[ \t]*\r?\n")
 _PARAGRAPH = re.compile(rb"\n\r?\n")
 
 

@@ -275,6 +275,13 @@ class DeliveryTests(SynchronousTestCase):
         self.assertIsInstance(report(MAX_BLOCKS - 10), DeliveryReport)
         self.assertIsNone(report(MAX_BLOCKS))
 
+    def test_many_at_signs(self) -> None:
+        # Quadratic work would take hours.
+        start, end = QMAIL.index(b"<god@"), QMAIL.index(b">:")
+        text = QMAIL[:start] + b"<god" + b"@" * 900_000 + QMAIL[end + 1 :]
+        self.assertEqual(len(self.read(QMAIL).recipients), 2)
+        self.assertEqual(len(self.read(text).recipients), 1)
+
     def test_qmail(self) -> None:
         report = self.read(QMAIL)
         self.assertFalse(report.standard)
