@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -13,6 +12,7 @@ from mailkit.mime.dates import parse_imap_date, parse_imap_datetime
 from mailkit.model import INBOX, SEPARATOR, SYSTEM_FLAGS, Flags
 from mailkit.wire import utf7
 from mailkit.wire.chars import ASTRING_CHAR, ATOM_CHAR, LIST_CHAR, TAG_CHAR, octet_class
+from mailkit.wire.netunicode import net_unicode
 
 #: The highest number that IMAP knows (RFC 3501 section 9, ``number``).
 MAX_NUMBER = 2**32 - 1
@@ -336,14 +336,14 @@ class Arguments:
         if not name:
             raise InvalidMailboxName("A mailbox name must not be empty")
         name = canonical(name)
-        normal = normalize(name)
+        normal = net_unicode(name)
         if normal != name:
             self.denormalized = name
         return normal
 
     def list_reference(self) -> str:
         """The first argument of LIST and LSUB: may be empty."""
-        return normalize(self._decode_mailbox(self.astring("A reference name")))
+        return net_unicode(self._decode_mailbox(self.astring("A reference name")))
 
     def list_octets(self, what: str) -> bytes:
         """RFC 3501 section 9, ``list-mailbox``: an argument that may have wildcards."""
@@ -353,7 +353,7 @@ class Arguments:
 
     def list_pattern(self) -> str:
         """The second argument of LIST and LSUB: a name with wildcards."""
-        return normalize(self._decode_mailbox(self.list_octets("A mailbox pattern")))
+        return net_unicode(self._decode_mailbox(self.list_octets("A mailbox pattern")))
 
     def _decode_mailbox(self, octets: bytes) -> str:
         return decode_mailbox(octets, self.utf8 or (self.takes_utf8 and not octets.isascii()))
@@ -434,11 +434,6 @@ def decode_mailbox(octets: bytes, utf8: bool = False) -> str:
         return utf7.decode(octets)
     except ValueError:
         raise InvalidMailboxName("The mailbox name is not valid modified UTF-7") from None
-
-
-def normalize(name: str) -> str:
-    """Net-Unicode (RFC 9051 section 5.1): the form in which stores keep names."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def canonical(name: str) -> str:

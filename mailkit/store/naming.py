@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from mailkit.errors import InvalidMailboxName, LimitExceeded
 from mailkit.model import INBOX, SEPARATOR
+from mailkit.wire.netunicode import net_unicode
 
 #: Octets of a whole name in UTF-8.
 MAX_NAME_LENGTH = 1000
@@ -30,8 +31,7 @@ def canonical_name(name: str) -> str:
     if name == INBOX:
         # Not the client's own: most sessions keep this one.
         return INBOX
-    if not name.isascii():
-        name = unicodedata.normalize("NFC", name)
+    name = net_unicode(name)
     first, separator, rest = name.partition(SEPARATOR)
     # RFC 3501 section 5.1: "INBOX" is case-insensitive. The same for the level that stands above
     # INBOX's children, or a client would see two trees of nearly one name.
