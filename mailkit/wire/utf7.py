@@ -7,7 +7,8 @@ import re
 
 # Names without a shift stand for themselves.
 _PLAIN = re.compile(rb"[\x20-\x25\x27-\x7e]*\Z")
-_SHIFTED = re.compile(rb"&([^-]*)-")
+# A second "&" cannot be part of one; each would be read to the end of the name otherwise.
+_SHIFTED = re.compile(rb"&([^&-]*)-")
 _ENCODE = re.compile(r"&|[^\x20-\x7e]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+,]+\Z")
 

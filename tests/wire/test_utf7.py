@@ -56,6 +56,8 @@ class ExampleTests(SynchronousTestCase):
             b"a\0b",
             b"a\tb",
             b"a\x7fb",
+            # Without an end in sight: a minute if each looked for it.
+            b"&" * 120_000,
         ):
             self.assertRaises(ValueError, utf7.decode, octets)
 
