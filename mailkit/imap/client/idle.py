@@ -120,7 +120,9 @@ class Idling:
     def _hear(self, response: Typed) -> None:
         if isinstance(response, Change):
             self._keep(response, self._connection.size)
-            if self._is_full():
+            if len(self._changes) >= MAX_WAITING or self._octets >= MAX_WAITING_OCTETS:
+                self._connection.hold()
+            if len(self._changes) >= MAX_UNHELD or self._octets >= MAX_UNHELD_OCTETS:
                 self._changes.clear()
                 error = ProtocolError("The server tells more changes than anybody takes")
                 self._connection.fail(error)
@@ -130,13 +132,13 @@ class Idling:
         """:param octets: what it takes of the room that there is."""
         self._changes.append(change)
         self._octets += octets
-        if len(self._changes) >= MAX_WAITING or self._octets >= MAX_WAITING_OCTETS:
-            self._connection.hold()
 
-    def _is_full(self, octets: int = 0) -> bool:
-        """:param octets: that would be kept besides, of one more change."""
-        more = 1 if octets else 0
-        return len(self._changes) + more >= MAX_UNHELD or self._octets + octets >= MAX_UNHELD_OCTETS
+    def _is_half_full(self, octets: int) -> bool:
+        """Whether a change of so many octets would take more than half of what may wait."""
+        return (
+            2 * len(self._changes) >= MAX_WAITING
+            or 2 * (self._octets + octets) >= MAX_WAITING_OCTETS
+        )
 
     async def _begin(self) -> None:
         connection = self._connection

@@ -110,10 +110,11 @@ class Notifying(Idling):
     def _hear_flags(self, answer: Message, flags: Flags) -> None:
         """Those that come with an answer may be news, which the server does not tell again.
 
-        Where too many wait already, only whoever has asked is told.
+        They take half of the room at most, so that an answer never has the server wait, or ends the
+        connection; beyond that only whoever has asked is told.
         """
         octets = FLAGS_OCTETS + sum(map(len, flags))
-        if self._is_full(octets):
+        if self._is_half_full(octets):
             return
         told = Message(answer.number, answer.uid, flags, answer.recent, modseq=answer.modseq)
         told.items = answer.items & {"UID", "FLAGS", "MODSEQ"}
