@@ -510,6 +510,9 @@ def _goes_on(descriptor: int, position: int) -> bool:
     data = os.pread(descriptor, RECORD_HEADER_SIZE, position)
     if not data:
         return position == os.fstat(descriptor).st_size
+    if not any(data):
+        # Room written ahead of the end; or a block is missing, which has the body's end, too.
+        return os.pread(descriptor, 1, position - 1) != b"\0"
     try:
         decode_header(data)
     except StoreCorrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -439,8 +440,8 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await self.contents(store), [message(2), message(3)])
 
     async def test_a_record_that_a_sender_has_made_is_not_taken_for_one(self) -> None:
-        for last in (True, False):
-            # At the end of the segment, or before another message.
+        # At the end of the segment, or before another message; with zeros behind it, or without.
+        for last, crashed in itertools.product((True, False), repeat=2):
             self.directory = self.mktemp()
             store = await self.make_store(ANN, BOB)
             box = (await self.mailbox(store, BOB))._id
@@ -449,7 +450,11 @@ class RepairTests(StoreTestCase):
             await self.deliver(store, message(1) + forged + b"\r\n")
             if not last:
                 await self.deliver(store, message(2))
+            live = self.mktemp()
+            shutil.copytree(self.directory, live, ignore=shutil.ignore_patterns("socket"))
             await self.close_store(store)
+            if crashed:
+                self.directory = live
             path = os.path.join(self.directory, "log", self.log_files()[0])
             with open(path, "r+b") as file:
                 file.seek(file.read().index(b"line of message 1"))
