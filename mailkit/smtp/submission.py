@@ -29,21 +29,17 @@ MAX_AUTHORS = 100
 
 # RFC 5322 section 2.2, with the blank before the colon of section 4.5.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
-# What stands before each message in an mbox file (RFC 4155): nothing but a sender and a date.
-_FROM_LINE = re.compile(
-    rb">?From \S{1,320} {1,9}(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?"
-    rb"(?: {1,9}(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|\d{1,4})){0,3}"
-    rb" {1,9}\d{1,2}:\d\d(?::\d\d)?"
-    rb"(?: {1,9}(?:[AaPp][Mm]|[A-Z]{1,5}|[+-]\d{4}|\d{4})){0,3}"
-    rb"(?: {1,9}remote from \S{1,255})? {0,9}\r\n"
-)
+# What stands before each message in an mbox file (RFC 4155): a sender and a time, in many forms.
+# No longer than a line may be (RFC 5322 section 2.1.1).
+_FROM_LINE = re.compile(rb"(?=[^\r\n]{0,998}\r)>?From [^\r\n]*\r\n")
+_TIME_OF_DAY = re.compile(rb"\d:\d\d")
 _MESSAGE_ID = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
 
 # Bcc names people whom the others shall not see (RFC 5322 section 3.6.3); Return-Path is for the
 # server of final delivery alone (RFC 5321 section 4.4).
 _REMOVED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 _AUTHORS = frozenset((b"from", b"sender"))
-# One of these is in each header that was a message's.
+# One of these, with an address or an identifier, is in each header that was a message's.
 _USUAL = _REMOVED | {b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"received"}
 
 
@@ -139,10 +135,14 @@ class SubmissionReader(ContentReader):
 def _from_line_end(octets: bytes) -> int:
     """Where the line of an mbox file ends; 0 where there is none, or no header behind it."""
     found = _FROM_LINE.match(octets)
-    if found is None:
+    if found is None or not _TIME_OF_DAY.search(octets, 0, found.end()):
         return 0
     header = octets[found.end() : _fields_end(octets, found.end())]
-    return found.end() if any(name in _USUAL for name, _, _ in _split_fields(header)) else 0
+    for name, value, _ in _split_fields(header):
+        # What a user writes may begin with "From Berlin at 10:30" and go on with "To: see you".
+        if name in _REMOVED or (name in _USUAL and b"@" in value):
+            return found.end()
+    return 0
 
 
 def _fields_end(octets: bytes, end: int = 0) -> int:

@@ -229,6 +229,13 @@ class CompletionTests(SynchronousTestCase):
             b"From - Fri Nov 21 09:55:06 1997",
             b"From ann@example.org Fri Nov  1 09:55:06 +0100 1997",
             b"From ann Fri Nov 21 09:55 CST 1997 remote from example",
+            # As Mailman's archives have it.
+            b"From ann at example.org  Fri Nov 21 09:55:06 1997",
+            b'From "ann x"@example.org Fri Nov 21 09:55:06 1997 \t',
+            b"From ann@example.org\tFri, 21 Nov 1997 09:55:06 +0000 (UTC)",
+            b"From Ann Example Fri Nov 21 09:55:06 GMT+01:00 1997",
+            b"From ann@example.org 1997-11-21 09:55:06",
+            b"From " + b"a" * 988 + b" 9:55",
         ):
             message = submitted(
                 line + b"\r\nX: y\r\nBcc: secret@example.org\r\n" + COMPLETE + b"\r\nx\r\n.\r\n"
@@ -242,6 +249,9 @@ class CompletionTests(SynchronousTestCase):
             b"From Berlin to Rome at 10:30 we go.\r\nNote: bring food\r\nbye\r\n",
             b"From Berlin Mon 10:30 we go.\r\nTo: see\r\nbye\r\n",
             b"From Berlin Mon, 10:30\r\nNote: bring food\r\n",
+            b"From Berlin to Rome at 10:30 we go.\r\nNote: ask ann@example.org\r\n\r\nbye\r\n",
+            b"From Berlin to Rome at 10:30 we go.\r\nDate: Monday\r\nTo: see you\r\n\r\nbye\r\n",
+            b"From " + b"a" * 989 + b" 9:55\r\nTo: ann@example.org\r\n",
         ):
             self.assertEqual(submitted(text + b".\r\n").partition(b"\r\n\r\n")[2], text)
 
@@ -254,6 +264,7 @@ class CompletionTests(SynchronousTestCase):
             (b"From a Mon", b" 1"),
             (b"From a Mon 1:11", b" AM"),
             (b"From ", b"a"),
+            (b"From ", b'"'),
         ):
             text = beginning + piece * (size // len(piece)) + b"\r\nx y\r\n"
             message = submitted(text + b"\r\n.\r\n")
