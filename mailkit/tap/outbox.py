@@ -27,6 +27,8 @@ from mailkit.pools import DaemonThreadPool
 from mailkit.statuscodes import codes_of
 from mailkit.tap.errors import SettingError
 
+#: Before the smallest number that a row can have.
+FIRST = -(2**63)
 #: Rows that are listed at a time, and messages that are in memory at the same time.
 BATCH = 50
 MAX_PARALLEL = 10
@@ -254,10 +256,12 @@ class OutboxMover:
         self._work: Deferred[None] | None = None
         self._trigger: Any = None
         self._running = False
-        #: Rows have failed, and are tried again from then on (``reactor.seconds``); until then, only
+        #: Rows have failed, and are tried again from then on (``reactor.seconds``); otherwise, only
         #: what is behind the last one that was looked at.
         self._again: float | None = None
-        self._after = 0
+        self._after = FIRST
+        # There was no more behind it; and the last look was from the beginning, so that the next is not.
+        self._is_at_end = self._was_again = False
 
     def start(self) -> None:
         """Begin to move."""
@@ -318,7 +322,16 @@ class OutboxMover:
 
     async def _move_some(self) -> None:
         """Move what is listed in one go; wait where there is no more."""
-        ids: Sequence[int] = await self._in_thread(self._source.list_ids, self._after)
+        again = (
+            not self._was_again
+            and self._again is not None
+            and self._reactor.seconds() >= self._again
+        )
+        self._was_again = again
+        after = FIRST if again else self._after
+        ids: Sequence[int] = await self._in_thread(self._source.list_ids, after)
+        if again:
+            self._again = None
         failed: list[_Failed] = []
         for start in range(0, len(ids), MAX_PARALLEL):
             failed += await self._move_rows(ids[start : start + MAX_PARALLEL])
@@ -329,11 +342,9 @@ class OutboxMover:
             await self._wait()
         if self._again is None:
             # From the beginning: of two transactions, the one with the smaller number may end last.
-            return
-        if ids:
-            self._after = ids[-1]
-        if len(ids) < BATCH and self._reactor.seconds() >= self._again:
-            self._after, self._again = 0, None
+            self._after = FIRST
+        elif self._is_at_end or not again:
+            self._after, self._is_at_end = ids[-1] if ids else after, len(ids) < BATCH
 
     async def _wait(self) -> None:
         await self._in_thread(self._source.wait)

@@ -205,6 +205,30 @@ class MovingTests(TestCase):
         await until(lambda: not self.left())
         self.assertEqual({each[2] for each in self.submitted}, {*limited, other, late})
 
+    async def test_a_row_is_tried_again_while_there_is_always_more(self) -> None:
+        with self.connection:
+            outbox.add(
+                self.connection, make_envelope("shop@example.org", ["a@example.net"]), MESSAGE
+            )
+            self.connection.execute(f"UPDATE {outbox.TABLE} SET id = 0")
+        (first,) = self.connection.execute(f"SELECT key FROM {outbox.TABLE}").fetchone()
+        for number in range(2 * moving.BATCH):
+            self.add(f"{number}@example.net")
+        tries: list[str] = []
+
+        async def submit(envelope: Envelope, octets: bytes, key: str) -> None:
+            if key == first:
+                tries.append(key)
+                if len(tries) < 3:
+                    raise LimitExceeded
+            elif len(tries) < 3:
+                self.add("another@example.net")
+
+        self.submit = submit  # type: ignore[method-assign]
+        self.start()
+        await until(lambda: len(tries) == 3)
+        await until(lambda: not self.left())
+
     async def test_one_row_stops_no_others(self) -> None:
         """It cannot be read, or what takes it fails; it is tried again."""
         self.patch(moving, "MAX_PARALLEL", 1)
