@@ -110,8 +110,11 @@ class _UserDelivery:
 
     def __init__(self, delivery: Any, avatar_id: Any) -> None:
         self._delivery = delivery
-        text = avatar_id.decode("utf-8", "replace") if isinstance(avatar_id, bytes) else avatar_id
-        self.account: str | None = str(text)
+        # Two names must not become one.
+        name = avatar_id.decode("utf-8") if isinstance(avatar_id, bytes) else avatar_id
+        if not isinstance(name, str):
+            raise TypeError(f"a checker gave no name of a user, but {type(name).__name__}")
+        self.account: str | None = name
         alsoProvides(self, *providedBy(delivery))
 
     def __getattr__(self, name: str) -> Any:

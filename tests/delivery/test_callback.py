@@ -290,6 +290,15 @@ class PortalTests(SynchronousTestCase):
         owning = avatar.owns_address(path=Path("any", "example.com"))
         self.assertTrue(self.successResultOf(Deferred.fromCoroutine(owning)))
 
+    def test_a_checker_that_gives_no_name(self) -> None:
+        for given in (None, b"\xff", 7):
+            checker = Tokens()
+            checker.requestAvatarId = Mock(return_value=succeed(given))  # type: ignore[method-assign]
+            portal = delivery_portal(CallableDelivery(Mock(), ["example.org"]), [checker])
+            credentials: Any = BearerToken("bob", "xyz")
+            login = portal.login(credentials, None, IMessageDelivery)
+            self.failureResultOf(login, TypeError, UnicodeDecodeError)
+
     def test_its_own_rule_for_senders_stays(self) -> None:
         delivery: Any = CallableDelivery(Mock(return_value=None), ["example.org"])
         delivery.account = "everybody"
