@@ -7,6 +7,8 @@ import unicodedata
 #: Octets of a domain name and of one of its labels (RFC 1035 section 2.3.4).
 MAX_DOMAIN = 253
 MAX_LABEL = 63
+#: Characters of a name that is normalised: a letter and its marks become one.
+MAX_DECOMPOSED = 4 * MAX_DOMAIN
 
 
 def canonical_domain(domain: str) -> str:
@@ -14,12 +16,12 @@ def canonical_domain(domain: str) -> str:
 
     Plain punycode of the normalised label is what IDNA2008 (RFC 5891) makes of every valid label.
     The standard library's codec is IDNA2003, which turns ``ß`` into ``ss``: another domain. Text
-    of more than :data:`MAX_DOMAIN` characters is no domain, as A-labels are never shorter: it gets
-    escapes in their place, since punycode takes quadratic time.
+    of more than :data:`MAX_DOMAIN` characters is no domain, as A-labels are never shorter than the
+    normalised label: it gets escapes in their place, since punycode takes quadratic time.
     """
     if domain.isascii():
         return domain.lower().removesuffix(".")
-    if len(domain) > MAX_DOMAIN:
+    if len(domain) > MAX_DECOMPOSED:
         return _escaped(domain.lower())
     domain = unicodedata.normalize("NFKC", domain).lower().replace("\u3002", ".").removesuffix(".")
     if len(domain) > MAX_DOMAIN:  # NFKC makes up to 18 characters of one.

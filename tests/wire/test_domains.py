@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,16 +29,24 @@ class CanonicalDomainTests(SynchronousTestCase):
 
         normalize = module.unicodedata.normalize
         with patch.object(module.unicodedata, "normalize", count):
-            for domain in (f"{letters}x", letters * 40, "\ud800" * 300, "\xe9." * 10_000):
+            for domain in (f"{letters * 4}x", letters * 40, "\ud800" * 1100, "\xe9." * 10_000):
                 canonical = canonical_domain(domain)
                 self.assertNotIn("xn--", canonical)
                 self.assertTrue(canonical.isascii())
                 self.assertFalse(is_dns_name(canonical))
             self.assertEqual(encoded, [])
-            # NFKC makes eighteen characters of this one.
-            canonical = canonical_domain("\ufdfa" * MAX_DOMAIN)
-        self.assertNotIn("xn--", canonical)
-        self.assertFalse(is_dns_name(canonical))
+            # NFKC makes eighteen characters of the second.
+            for domain in (f"{letters}x", "\ufdfa" * MAX_DOMAIN):
+                canonical = canonical_domain(domain)
+                self.assertNotIn("xn--", canonical)
+                self.assertFalse(is_dns_name(canonical))
+
+    def test_letters_that_are_written_apart(self) -> None:
+        domain = ".".join(["\ud55c\uad6d\uc5b4" * 6] * 4)
+        apart = unicodedata.normalize("NFD", domain)
+        self.assertGreater(len(apart), 3 * MAX_DOMAIN // 4)
+        self.assertEqual(canonical_domain(apart), canonical_domain(domain))
+        self.assertIn("xn--", canonical_domain(apart))
 
     def test_the_longest(self) -> None:
         label = "\xfc" + "a" * 53
