@@ -378,7 +378,7 @@ class MessageCommands(SharingCommands):
                 return False
             if response.code.name != "COPYUID":
                 return False
-            parts = response.code.arguments.split(b" ")
+            parts = response.code.arguments.split(b" ", 3)
             if len(parts) == 3 and parts[0].isdigit():
                 validity, source, destination = parts
                 uids = [code_uids(each, most, limits) for each in (source, destination)]

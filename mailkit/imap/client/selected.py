@@ -136,7 +136,7 @@ class Selected:
         elif name == "NOMODSEQ":
             self.highest_modseq = None
         elif name == "ANNOTATIONS":
-            self._note_annotations(arguments.split(b" ")[0].upper())
+            self._note_annotations(arguments.split(b" ", 1)[0].upper())
         elif name == "MAILBOXID":
             self.mailbox_id = arguments.decode("utf-8", "replace").strip("()")
         elif arguments.isdigit() and len(arguments) < 20:

@@ -249,13 +249,14 @@ def _plain(octets: bytes) -> Value:
 
 
 def words(octets: bytes, limits: ResponseLimits = RESPONSE_LIMITS) -> frozenset[str]:
-    """What stands between spaces.
+    """What stands between white space.
 
     :raises ProtocolError: too many words.
     """
-    if octets.count(b" ") > limits.tokens:
+    found = octets.split(None, limits.tokens)
+    if len(found) > limits.tokens:
         raise _too_many("values")
-    return frozenset(octets.decode("utf-8", "replace").split())
+    return frozenset([word.decode("utf-8", "replace") for word in found])
 
 
 def parse_ranges(octets: bytes, limits: ResponseLimits = RESPONSE_LIMITS) -> Ranges:

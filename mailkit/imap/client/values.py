@@ -17,6 +17,9 @@ from mailkit.model import Flags
 #: Ranges of UIDs or message numbers, both ends included, ascending.
 Ranges = tuple[tuple[int, int], ...]
 
+#: URLs of a response code REFERRAL that are kept.
+MAX_REFERRALS = 100
+
 
 class ResponseCode(NamedTuple):
     """What stands in brackets before the text of OK, NO, BAD, BYE (RFC 9051 section 7.1)."""
@@ -28,10 +31,11 @@ class ResponseCode(NamedTuple):
 
     @property
     def referrals(self) -> tuple[str, ...]:
-        """URLs of where to go (RFC 2221, RFC 2193)."""
+        """URLs of where to go (RFC 2221, RFC 2193), the first :data:`MAX_REFERRALS` of them."""
         if self.name != "REFERRAL":
             return ()
-        return tuple(self.arguments.decode("utf-8", "replace").split())
+        urls = self.arguments.split(None, MAX_REFERRALS)[:MAX_REFERRALS]
+        return tuple([url.decode("utf-8", "replace") for url in urls])
 
 
 class Status(NamedTuple):

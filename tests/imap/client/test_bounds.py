@@ -13,6 +13,7 @@ from mailkit.imap.client import ClientSettings, Exists, Message
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.selected import Selected
+from mailkit.imap.client.text import words as read_words
 from mailkit.imap.client.values import Expunge, Vanished
 from mailkit.model import FlagOp
 from tests.imap.client.support import Wire
@@ -45,6 +46,7 @@ class OneResponseTests(SynchronousTestCase):
             b"* 1 FETCH (ANNOTATION (%b))" % b" ".join([b'/a (value.priv "x")'] * 51),
             b"* FLAGS (%b)" % words(MANY),
             b"* CAPABILITY %b" % words(MANY),
+            b"* CAPABILITY %b" % words(MANY).replace(b" ", b"\t"),
             b"* ENABLED %b" % words(MANY),
             b'* LIST (%b) "/" x' % words(MANY),
             b'* LIST () "/" x (%b)' % words(MANY),
@@ -58,7 +60,9 @@ class OneResponseTests(SynchronousTestCase):
     def test_what_is_within_the_limits(self) -> None:
         message: Any = parse_response(Response(b"* 1 FETCH (X (%b))" % words(97), {}), LIMITS)
         self.assertEqual(message.others["X"].count(b"x"), 97)
+        self.assertEqual(len(read_words(words(100), LIMITS)), 100)
         # Spaces are no values.
+        self.assertEqual(read_words(b" x " + b" " * 5000, LIMITS), {"x"})
         parse_response(Response(b"* 1 FETCH (FLAGS (%b) UID 1)" % (b" " * 5000), {}), LIMITS)
 
     def test_sections(self) -> None:

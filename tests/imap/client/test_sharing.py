@@ -16,7 +16,7 @@ from mailkit.imap.client import (
     ResourceUse,
     ServiceRefused,
 )
-from mailkit.imap.client.values import Unknown
+from mailkit.imap.client.values import MAX_REFERRALS, ResponseCode, Unknown
 from mailkit.model import FlagOp
 from mailkit.query import And, HasFlag, HeaderContains, Not
 from tests.imap.client.support import Script, Wire, login
@@ -271,6 +271,10 @@ class ReferralTests(ScriptedTestCase):
             wire = Wire(script)
             wire.run(wire.session.open())
             self.assertEqual(wire.session.facts.referrals, referrals)
+
+    def test_more_than_anybody_follows(self) -> None:
+        code = ResponseCode("REFERRAL", b"imap://x/\t " * 1000)
+        self.assertEqual(code.referrals, ("imap://x/",) * MAX_REFERRALS)
 
     def test_of_a_server_that_says_bye(self) -> None:
         """RFC 2221 section 4.2: in its greeting, or later."""
