@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from mailkit.mime import Header, message_id, parse_header
 from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Envelope, Path
-from mailkit.spool import Spool
+from mailkit.spool import READ_BUFFER, Spool
 from mailkit.wire.domains import canonical_domain
 
 
@@ -24,13 +26,28 @@ def read_identity(envelope: Envelope, message: Spool) -> bytes | None:
 
     Whoever changes a message that was refused, and sends it again, often keeps its Message-ID. A
     Date that this server has added does not count: it is another one when the message is repeated.
+    Devices and cron jobs that give none may have one Message-ID for all messages, so where there
+    is no Date of the sender's, a digest of the body stands in its place.
+
+    :raises OSError: when the disk refuses.
     """
     header = read_header(message)
     found = message_id(header)
     if found is None:
         return None
     date = None if envelope.date_added else header.get(b"date")
-    return b"%b\0%b" % (found, (date or b"").strip())
+    if date is None:
+        return b"%b\0\0%b" % (found, _digest_body(message, header.body_start))
+    return b"%b\0%b" % (found, date.strip())
+
+
+def _digest_body(message: Spool, start: int) -> bytes:
+    digest = hashlib.sha256()
+    with message.open() as reader:
+        reader.seek(start)
+        while piece := reader.read(READ_BUFFER):
+            digest.update(piece)
+    return digest.digest()
 
 
 def return_path(reverse_path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -24,7 +25,7 @@ from mailkit.errors import (
 )
 from mailkit.interfaces import IMessageDelivery, ISenderPolicy, ISpooling
 from mailkit.model import LocalDelivery, Outcome, Path, Quota, Recipient, Resolution
-from mailkit.spool import Spool
+from mailkit.spool import MEMORY_LIMIT, Spool
 from tests.delivery.fakes import (
     FakeDirectory,
     FakeQuotaDirectory,
@@ -319,6 +320,21 @@ class DuplicateTests(LocalTestCase):
                 self.result(delivery.deliver(envelope=envelope, message=spool))
             found = [each.account for _, found in self.store.delivered for each in found]
             self.assertEqual(found, accounts)
+
+    def test_the_body_counts_where_the_sender_has_given_no_date(self) -> None:
+        # Devices and cron jobs have one Message-ID for all that they send.
+        large = b"x" * MEMORY_LIMIT
+        for date, added in ((b"Date: Fri, 21 Nov 1997 09:55:06 -0600\r\n", True), (b"", False)):
+            self.store.delivered.clear()
+            header = b"Message-ID: <%d@x>\r\n" % added + date + b"\r\n"
+            for body in (b"fine\r\n", b"full\r\n", b"full\r\n", large + b"1", large + b"2"):
+                envelope = make_envelope("ann@example.org")
+                envelope.date_added = added
+                delivery = self.delivery(duplicates=self.duplicates)
+                with closing(Spool()) as spool:
+                    spool.write(header + body)
+                    self.result(delivery.deliver(envelope=envelope, message=spool))
+            self.assertEqual(len([found for _, found in self.store.delivered if found]), 4)
 
     def test_after_some_time(self) -> None:
         self.send("ann@example.org")
