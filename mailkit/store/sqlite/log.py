@@ -538,18 +538,17 @@ class Record(NamedTuple):
         return self.position + RECORD_HEADER_SIZE + self.header.meta_length
 
 
-def scan_segment(path: str, begin: int | None = None) -> Iterator[Record]:
+def scan_segment(path: str, begin: int | None = None, *, search: bool = True) -> Iterator[Record]:
     """The records of a file whose headers and meta data are whole; bodies are not looked at.
 
     Damage is skipped: after it, the search goes on at the next magic.
 
     :param begin: offset of a record; None for the first.
+    :param search: False to end at damage, as a sender may have made what is found behind it.
     """
     with open(path, "rb", buffering=1 << 16) as file:
         size = os.fstat(file.fileno()).st_size
-        position = begin
-        if position is None:
-            position = _first_record(file.read(SEGMENT_HEADER.size))
+        position = _first_record(file.read(SEGMENT_HEADER.size)) if begin is None else begin
         while position + RECORD_HEADER_SIZE <= size:
             file.seek(position)
             try:
@@ -558,7 +557,7 @@ def scan_segment(path: str, begin: int | None = None) -> Iterator[Record]:
                 if position + header.length > size or zlib.crc32(meta) != header.meta_crc:
                     raise StoreCorrupt
             except StoreCorrupt:
-                position = _find_magic(file, position + 1)
+                position = _find_magic(file, position + 1) if search else size
                 continue
             yield Record(header, position, meta)
             position += header.length

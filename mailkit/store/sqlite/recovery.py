@@ -31,8 +31,12 @@ from mailkit.store.sqlite.log import (
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.snapshot import list_snapshots
+from mailkit.store.sqlite.transaction import MAX_UID
 
 _log = Logger()
+
+#: SQLite's largest.
+_MAX_INTEGER = 2**63 - 1
 
 
 def refuse_missing_index(directory: str) -> None:
@@ -106,16 +110,31 @@ def _pass_over(
     (lsn,) = connection.execute("SELECT lsn FROM log_state").fetchone()
     next_lsn = lsn
     connection.execute("BEGIN IMMEDIATE")
-    for record in _records_of(directory, places):
-        if record.header.kind != BODY or record.header.lsn < lsn:
+    # What comes after damage was never acknowledged, and may be what a sender has made up.
+    for record in _records_of(directory, places, search=False):
+        if record.header.kind != BODY or not lsn <= record.header.lsn < _MAX_INTEGER:
             continue
         next_lsn = max(next_lsn, record.header.lsn + 1)
-        for mailbox_id, uid, *_ in json.loads(record.meta):
+        for mailbox_id, uid in _parse_placements(record.meta):
             connection.execute(
                 "UPDATE mailbox SET uid_next = max(uid_next, ?) WHERE id = ?", (uid + 1, mailbox_id)
             )
     connection.execute("UPDATE log_state SET lsn = ?", (next_lsn,))
     connection.execute("COMMIT")
+
+
+def _parse_placements(meta: bytes) -> list[tuple[int, int]]:
+    """Mailboxes and UIDs in a record's meta data; none if it has another shape."""
+    try:
+        found = [(mailbox_id, uid) for mailbox_id, uid, *_ in json.loads(meta)]
+    except (TypeError, ValueError, RecursionError):
+        return []
+    for mailbox_id, uid in found:
+        if type(mailbox_id) is not int or type(uid) is not int:
+            return []
+        if not (0 < mailbox_id <= _MAX_INTEGER and 0 < uid < MAX_UID):
+            return []
+    return found
 
 
 def _drop_torn(connection: sqlite3.Connection, directory: str) -> None:
@@ -157,9 +176,12 @@ def newest_batch(directory: str, places: Mapping[int, int | None]) -> int:
     return max((record.header.batch for record in _records_of(directory, places)), default=0)
 
 
-def _records_of(directory: str, places: Mapping[int, int | None]) -> Iterator[Record]:
+def _records_of(
+    directory: str, places: Mapping[int, int | None], *, search: bool = True
+) -> Iterator[Record]:
     for number, begin in places.items():
-        yield from scan_segment(os.path.join(directory, segment_name(number)), begin)
+        path = os.path.join(directory, segment_name(number))
+        yield from scan_segment(path, begin, search=search)
 
 
 def refuse_older_index(newest: int, batch: int) -> None:

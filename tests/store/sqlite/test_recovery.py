@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -21,7 +22,7 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.lock import DirectoryLock
-from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
+from mailkit.store.sqlite.log import BODY, SEGMENT_HEADER, encode_header
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.snapshot import snapshot_name
@@ -328,6 +329,38 @@ class OpeningTests(StoreTestCase):
             found = await self.contents(store, ANN)
             self.assertFalse(message(200) in found)
             self.assertTrue(message(300) in found)
+            await self.close_store(store)
+
+    async def test_what_a_sender_has_made_is_not_passed_over(self) -> None:
+        settings = replace(SETTINGS, segment_size=200_000, large_body=200_000)
+        store = await self.make_store(ANN, BOB, settings=settings)
+        box = (await self.mailbox(store, BOB))._id
+        for number in range(1, 7):
+            await self.deliver(store, message(number, 70_000), ANN)
+        await self.close_store(store)
+        os.unlink(self.segment(1))
+        last = json.dumps([[box, 2**32 - 2]]).encode()
+        torn = encode_header(BODY, b"[]", 100_000, 0, 9, 1) + b"[]"
+        expected = []
+        for number, (before, meta, lsn) in enumerate(
+            (
+                (torn, last, 1_000),
+                (b"", last, 2**63 - 1),
+                (b"", last, 2**64 - 1),
+                (b"", json.dumps([[box, 2**63]]).encode(), 1_000),
+                (b"", json.dumps([[box, "2"]]).encode(), 1_001),
+                (b"", b"[1]", 1_002),
+                (b"", b"{", 1_003),
+            )
+        ):
+            with open(os.path.join(self.directory, "log", self.log_files()[-1]), "ab") as file:
+                file.write(before + encode_header(BODY, meta, 6, 0, lsn, 1) + meta + b"forged")
+            store = self.open_store(settings)
+            expected.append(message(number))
+            await self.deliver(store, message(number), BOB)
+            mailbox = await self.mailbox(store, BOB)
+            self.assertEqual((await mailbox.get_info()).uid_next, number + 2)
+            self.assertEqual(await self.contents(store, BOB), expected)
             await self.close_store(store)
 
     async def test_a_copy_of_a_lost_index_is_not_passed_over(self) -> None:
