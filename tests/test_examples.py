@@ -85,6 +85,19 @@ class ExamplesCase(SynchronousTestCase):
         self.assertLessEqual(len(text.splitlines()), lines)
         self.assertLessEqual(max(map(len, text.splitlines())), 100)
 
+    def run_example(self, name: str, *arguments: str) -> str:
+        """What an example writes that comes to an end, without an error."""
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / name), *arguments],
+            cwd=self.directory,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
     def imap(self, port: int, user: str, password: str = "secret") -> imaplib.IMAP4:
         client = imaplib.IMAP4("127.0.0.1", port, timeout=PATIENCE)
         self.addCleanup(client.__exit__)
@@ -500,19 +513,10 @@ class SendMailTests(ExamplesCase):
             for name in ("send_mail.py", "send_mail_asyncio.py"):
                 self.assert_short(name, 30)
                 recipients = ["help@support.example.org", "somebody@elsewhere.example"]
-                done = subprocess.run(
-                    [
-                        *(sys.executable, str(EXAMPLES / name), f"127.0.0.1:{port}"),
-                        *("ann@example.net", *recipients),
-                    ],
-                    cwd=self.directory,
-                    env=environment(),
-                    capture_output=True,
-                    text=True,
-                    timeout=PATIENCE,
+                written = self.run_example(
+                    name, f"127.0.0.1:{port}", "ann@example.net", *recipients
                 )
-                self.assertEqual((done.returncode, done.stderr), (0, ""))
-                first, second = done.stdout.splitlines()
+                first, second = written.splitlines()
                 self.assertIn("help@support.example.org accepted 250", first)
                 self.assertIn("somebody@elsewhere.example permanent 550", second)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import imaplib
-import subprocess
 import sys
 
 from tests.support import PATIENCE, free_ports
-from tests.test_examples import EXAMPLES, MESSAGE, ExamplesCase, environment
+from tests.test_examples import EXAMPLES, MESSAGE, ExamplesCase
 
 WITH_ATTACHMENT = b"""Subject: =?utf-8?q?=C3=BCber?=
 MIME-Version: 1.0
@@ -33,19 +32,9 @@ class ReadMailTests(ExamplesCase):
                 client.append("INBOX", "(\\Seen)", "", WITH_ATTACHMENT)
 
             def run(name: str, *more: str) -> str:
-                done = subprocess.run(
-                    [
-                        *(sys.executable, str(EXAMPLES / name)),
-                        *(f"127.0.0.1:{port}", "ann@example.org", "secret", *more),
-                    ],
-                    cwd=self.directory,
-                    env=environment(),
-                    capture_output=True,
-                    text=True,
-                    timeout=PATIENCE,
+                return self.run_example(
+                    name, f"127.0.0.1:{port}", "ann@example.org", "secret", *more
                 )
-                self.assertEqual((done.returncode, done.stderr), (0, ""))
-                return done.stdout
 
             self.assertEqual(run("read_mail.py"), f"1 {len(MESSAGE)} Hello\n")
             saved = run("save_attachments.py", str(self.directory))
