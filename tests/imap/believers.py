@@ -6,6 +6,7 @@ and keep results of searches (CONTEXT).
 
 from __future__ import annotations
 
+import random
 import re
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -230,3 +231,17 @@ class Model:
                     place += 1
                 else:
                     context.results.append(item)
+
+
+def make_context(client: Model, dice: random.Random) -> str:
+    """The command with which a client begins to be told what a search finds."""
+    sorts = dice.random() < 0.5
+    # What is told by number is for who can count.
+    by_uid = client.vanishes or client.kind == "notify" or dice.random() < 0.5
+    search = dice.choice(SEARCHES)
+    command = f"SORT RETURN (ALL UPDATE) (SUBJECT) UTF-8 {search}"
+    if not sorts:
+        command = f"SEARCH RETURN (ALL UPDATE) {search}"
+    command = f"UID {command}" if by_uid else command
+    client.contexts[b"t%d" % (client.tags + 1)] = Context(command, by_uid, sorts)
+    return command

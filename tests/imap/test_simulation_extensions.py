@@ -11,7 +11,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.imap.believers import FLAGS, KINDS, SEARCHES, Context, Message, Model, numbers_in
+from tests.imap.believers import FLAGS, KINDS, SEARCHES, Message, Model, make_context, numbers_in
 from tests.imap.fakes import Slow
 from tests.imap.support import Server, now
 
@@ -94,21 +94,8 @@ class ExtensionSimulationTests(SynchronousTestCase):
                 f"REPLACE {number} INBOX {{14+}}\r\nSubject: 3\r\n\r\n",
             ]
         if len(model.contexts) < 4 and not self.limited and dice.random() < 0.4:
-            return self.make_context(model)
+            return make_context(model, dice)
         return dice.choice(commands)
-
-    def make_context(self, model: Model) -> str:
-        dice = self.random
-        sorts = dice.random() < 0.5
-        # What is told by number is for who can count.
-        by_uid = model.vanishes or model.kind == "notify" or dice.random() < 0.5
-        search = dice.choice(SEARCHES)
-        command = f"SORT RETURN (ALL UPDATE) (SUBJECT) UTF-8 {search}"
-        if not sorts:
-            command = f"SEARCH RETURN (ALL UPDATE) {search}"
-        command = f"UID {command}" if by_uid else command
-        model.contexts[b"t%d" % (model.tags + 1)] = Context(command, by_uid, sorts)
-        return command
 
     def compare(self, model: Model) -> None:
         """What the client believes is complete, and it is the mailbox."""
