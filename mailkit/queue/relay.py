@@ -350,10 +350,16 @@ class RelayTransport(Transport):
             if login is not None:
                 settings = replace(settings, credentials=login)
             session, address, passed_over = await self._opener.open(servers, settings)
+        except TLSFailed as error:
+            self._note(failed_session(host, decision, error), wish)
+            failure: MailError = error
+            if wish is Wish.REQUIRED:
+                # RFC 8689 section 4.2.1: the sender is told, whatever becomes of that server later.
+                failure = HostNotSecure(f"{wish.value}: {error.text}")
+            link.ways[failure] = way
+            raise failure from None
         except MailError as error:
             link.ways[error] = way
-            if isinstance(error, TLSFailed):
-                self._note(failed_session(host, decision, error), wish)
             raise
         host = host._replace(address=address)
         self._note(finished_session(host, decision, session.facts), wish)

@@ -36,6 +36,8 @@ ANSWERS: dict[str, bytes | None] = {
     "silence": b"220 go ahead\r\n",
     "the end": None,
 }
+#: As if the server were gone, or somebody between: another attempt will tell.
+NO_VERDICT = ("the end", "a reply that comes with the 220")
 
 
 class BrokenServer(LineReceiver):
@@ -109,11 +111,16 @@ class BrokenTLSTests(TestCase):
             await Deferred.fromCoroutine(transport.close())
         return result.recipients[0]
 
-    async def assert_nothing_sent(self, mode: TLSMode, **fields: Any) -> None:
+    async def assert_nothing_sent(
+        self, mode: TLSMode, status: Status = Status.TEMPORARY, **fields: Any
+    ) -> None:
         for what, self.factory.answer in ANSWERS.items():
             self.factory.said.clear()
             handover = await self.send(mode, **fields)
-            self.assertEqual(handover.status, Status.TEMPORARY, what)
+            wanted = Status.TEMPORARY if what in NO_VERDICT else status
+            self.assertEqual(handover.status, wanted, (what, handover.attempt))
+            if wanted is Status.PERMANENT:
+                self.assertEqual(handover.attempt.enhanced, "5.7.10", what)
             self.assertLessEqual(set(self.factory.said), {b"EHLO", b"STARTTLS", b"QUIT"}, what)
 
     async def test_dane(self) -> None:
@@ -129,14 +136,16 @@ class BrokenTLSTests(TestCase):
             await self.assert_nothing_sent(mode)
 
     async def test_requiretls(self) -> None:
-        await self.assert_nothing_sent(TLSMode.OPPORTUNISTIC, require_tls=True)
+        # RFC 8689 section 4.2.1: TLS that cannot be had ends it, there is no other try.
+        self.resolver.add(self.base, RecordType.TLSA, TLSA(3, 1, 1, b"x" * 32))
+        for mode in (TLSMode.OPPORTUNISTIC, TLSMode.VERIFIED):
+            await self.assert_nothing_sent(mode, Status.PERMANENT, require_tls=True)
 
     async def test_opportunistic_goes_without(self) -> None:
         for what, self.factory.answer in ANSWERS.items():
             self.factory.said.clear()
             handover = await self.send(TLSMode.OPPORTUNISTIC)
-            if what in ("the end", "a reply that comes with the 220"):
-                # As if the server were gone, or somebody between: another attempt will tell.
+            if what in NO_VERDICT:
                 self.assertEqual(handover.status, Status.TEMPORARY)
                 continue
             self.assertEqual(handover.status, Status.ACCEPTED, what)

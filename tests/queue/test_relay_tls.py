@@ -210,7 +210,9 @@ class DANETests(SecureWorldCase):
         identity = make_identity([NAME])
         number = self.serve(identity)
         handover = await self.send(number, require_tls=True)
-        self.assertEqual(handover.status, Status.TEMPORARY)
+        # The certificate is nobody's whom we trust.
+        self.assertEqual(handover.status, Status.PERMANENT)
+        self.assertEqual(handover.attempt.enhanced, "5.7.10")
         self.publish(number, identity.association(3, 1, 1))
         handover = await self.send(number, require_tls=True)
         # The way was secure enough; the server itself does not know REQUIRETLS.
@@ -223,6 +225,37 @@ class DANETests(SecureWorldCase):
         handover = await self.send(number, require_tls=True)
         self.assertEqual(handover.status, Status.PERMANENT)
         self.assertEqual(handover.attempt.enhanced, "5.7.10")
+
+    async def test_requiretls_without_tls(self) -> None:
+        # RFC 8689 section 4.2.1: reported at once, not tried for days.
+        identity = make_identity([NAME], authority())
+        number = self.serve(identity, abilities=[Ability.REQUIRETLS])
+        self.publish(number, make_identity([NAME]).association(3, 1, 1))
+        handover = await self.send(number, require_tls=True)
+        self.assertEqual(handover.status, Status.PERMANENT)
+        self.assertEqual(handover.attempt.enhanced, "5.7.10")
+        self.assertIn("REQUIRETLS: ", handover.attempt.text)
+        self.assertEqual((handover.attempt.host, self.got), (NAME, []))
+        # Mail that does not ask for it waits.
+        self.assertEqual((await self.send(number)).status, Status.TEMPORARY)
+
+    async def test_requiretls_with_a_host_that_is_away(self) -> None:
+        # That one may have it tomorrow.
+        number = self.serve(None)
+        self.publish(number, authority().association(3, 1, 1))
+        finder = ExchangerFinder(self.resolver, port=number)
+        away = reactor.listenTCP(0, CountingFactory(None), interface=HOST)
+        dead = away.getHost().port
+        await away.stopListening()
+
+        class Both(ExchangerFinder):
+            async def find(self, domain: str) -> Sequence[Any]:
+                (host,) = await finder.find(domain)
+                return [host._replace(port=dead), host]
+
+        self.publish(dead, authority().association(3, 1, 1))
+        handover = await self.send_by(self.transport(Both(self.resolver)), require_tls=True)
+        self.assertEqual(handover.status, Status.TEMPORARY)
 
     async def test_requiretls_at_another_host(self) -> None:
         # RFC 8689 section 4.2.1: each is asked.
