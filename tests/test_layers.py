@@ -52,7 +52,7 @@ LOOP_PARTS = (
 #: Mechanisms of servers, and what they have come to.
 SASL = "mailkit.sasl mailkit.sasl.*"
 PURE = f"{VALUES} {MIME}"
-HELPED = "bodies", "copying", "heads", "log", "making"
+HELPED = "bodies", "heads", "making", "records", "segments"
 HELPER = " ".join(f"mailkit.store.sqlite.{n}" for n in HELPED)
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.copying import copy_octets
+from mailkit.store.sqlite.disk import sync_directory, sync_file
 from mailkit.store.sqlite.door import SOCKET_NAME
 from mailkit.store.sqlite.generations import (
     ALSO,
@@ -35,13 +36,13 @@ from mailkit.store.sqlite.generations import (
     write_manifest,
 )
 from mailkit.store.sqlite.lock import LOCK_NAME
-from mailkit.store.sqlite.log import segment_name, sync_directory
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.names import NAMES_DIRECTORY, SEGMENTS, LockedNames
 from mailkit.store.sqlite.recent import CHANGES
 from mailkit.store.sqlite.repair import NEW_INDEX
 from mailkit.store.sqlite.schema import INDEX_NAME, connect
-from mailkit.store.sqlite.trees import Copied, copy_file, copy_tree, link, sync_file, sync_tree
+from mailkit.store.sqlite.segments import segment_name
+from mailkit.store.sqlite.trees import Copied, copy_file, copy_tree, link, sync_tree
 from mailkit.store.sqlite.versions import refuse_newer, version_of
 
 #: Seconds until a backup gives up that cannot keep the maintenance from dropping segments.

@@ -15,13 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from mailkit._typing import override
 from mailkit.errors import StoreCorrupt
 from mailkit.spool import READ_BUFFER
-from mailkit.store.sqlite.log import (
-    RECORD_HEADER_SIZE,
-    checksum_of,
-    decode_header,
-    read_crc,
-    segment_name,
-)
+from mailkit.store.sqlite.records import RECORD_HEADER_SIZE, checksum_of, decode_header
+from mailkit.store.sqlite.segments import read_crc, segment_name
 from mailkit.wire.dotstuff import lacks_line_end
 
 if TYPE_CHECKING:

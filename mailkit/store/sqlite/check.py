@@ -12,15 +12,11 @@ from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.ends import ends_known_from
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT
-from mailkit.store.sqlite.log import (
-    SEGMENT_HEADER,
-    list_segments,
-    segment_name,
-)
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.recovery import newest_batch, refuse_older_index
 from mailkit.store.sqlite.rows import BODY_USERS
 from mailkit.store.sqlite.schema import INDEX_NAME, connect
+from mailkit.store.sqlite.segments import SEGMENT_HEADER, list_segments, segment_name
 from mailkit.store.sqlite.versions import refuse_newer, refuse_unreleased, version_of
 
 #: Lines about problems of one kind; what exceeds them is only counted.

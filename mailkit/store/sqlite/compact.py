@@ -17,15 +17,9 @@ from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.store.sqlite.annotations import remove_annotations
-from mailkit.store.sqlite.log import (
-    BODY,
-    RECORD_HEADER_SIZE,
-    SEGMENT_HEADER,
-    decode_header,
-    scan_segment,
-    segment_name,
-)
 from mailkit.store.sqlite.migrations import DERIVED
+from mailkit.store.sqlite.records import BODY, RECORD_HEADER_SIZE, decode_header
+from mailkit.store.sqlite.segments import SEGMENT_HEADER, scan_segment, segment_name
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 

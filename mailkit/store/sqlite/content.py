@@ -12,15 +12,12 @@ from twisted.internet.defer import Deferred
 
 from mailkit.spool import Spool
 from mailkit.store.sqlite.core import Core
-from mailkit.store.sqlite.log import (
-    MAX_META,
-    RECORD_HEADER_SIZE,
-    SEGMENT_HEADER,
-    SPOOL_RESERVE,
-    flush_file,
-)
+from mailkit.store.sqlite.disk import flush_file
+from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.operations import discard_content
 from mailkit.store.sqlite.outage import refusal
+from mailkit.store.sqlite.records import MAX_META, RECORD_HEADER_SIZE
+from mailkit.store.sqlite.segments import SEGMENT_HEADER
 from mailkit.store.sqlite.transaction import Content
 
 # Octets that are read at once.

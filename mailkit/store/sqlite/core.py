@@ -23,13 +23,13 @@ from mailkit.store.sqlite.bodies import BodyFiles
 from mailkit.store.sqlite.channel import Channel, SharedMetadataWatchers
 from mailkit.store.sqlite.codec import Codec, fingerprint
 from mailkit.store.sqlite.conversations import Conversations
+from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
 from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
-from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.making import Wanted
 from mailkit.store.sqlite.names import LockedNames
 from mailkit.store.sqlite.owner import Owner

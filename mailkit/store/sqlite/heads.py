@@ -13,7 +13,7 @@ from typing import TypeAlias
 from mailkit.errors import StoreCorrupt
 from mailkit.mime import BLANK_LINE, MAX_HEADER_OCTETS, Header, parse_header
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold, find_head
-from mailkit.store.sqlite.log import is_record_of
+from mailkit.store.sqlite.records import is_record_of
 
 #: Octets of a body that are read first when its header is wanted; most headers end there.
 HEAD_OCTETS = 8 * 1024

@@ -61,7 +61,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mailkit.store.sqlite.log import NOTE, encode_header, scan_segment
+from mailkit.store.sqlite.records import NOTE, encode_header
+from mailkit.store.sqlite.segments import scan_segment
 
 #: A change as the journal has it.
 Note = list[Any]

@@ -1,8 +1,4 @@
-"""The append-only log of message bodies: segment files, and the writer's end of them.
-
-A segment file begins with :data:`SEGMENT_HEADER`: a magic and the offset of the first record. A
-record is a fixed header, its meta data (JSON: where the message was put, so that a lost index can
-be made again) and the body's octets. Both parts have a checksum, and so has the header itself.
+"""The end of the log that is written: records go to segment files, and are flushed in batches.
 
 A large body is a segment of its own: the file that it was spooled to, whose reserved first octets
 take the two headers, the meta data and the message's prefix, all of them pushed up against the
@@ -14,59 +10,19 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import struct
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite.copying import copy_octets, open_spool
+from mailkit.store.sqlite.disk import free_octets, sync_directory
+from mailkit.store.sqlite.records import BODY, RECORD_HEADER_SIZE, encode_header
+from mailkit.store.sqlite.segments import SEGMENT_HEADER, SEGMENT_MAGIC, segment_name
 
-#: Magic, offset of the first record.
-SEGMENT_HEADER = struct.Struct("<8sQ")
-# Line ends in the magic show a transfer that changed them.
-SEGMENT_MAGIC = b"MKLOG1\r\n"
-#: Magic, version, kind, spare, length of meta, length of body, LSN, batch, CRC of meta, of body.
-_RECORD = struct.Struct("<4sBBHIQQQII")
-# Magic, length of the body, and its number.
-_IDENTITY = struct.Struct("<4s8xQQ")
-_CRC = struct.Struct("<I")
-RECORD_HEADER_SIZE = _RECORD.size + _CRC.size
-RECORD_MAGIC = b"MKR\xf1"
-RECORD_VERSION = 1
-#: A message body and where it was put.
-BODY = 1
-#: Changes without a body, in the journal.
-NOTE = 2
-
-#: Octets of meta data that a record may have; what does not fit goes to the journal alone.
-MAX_META = 16 * 1024
 #: Octets that the large bodies' spools leave free: headers, meta data and prefix must fit.
 SPOOL_RESERVE = 32 * 1024
 # Buffers of one writev; the limit of Linux is 1024.
 _MAX_BUFFERS = 1000
-
-_SEGMENT_NAME = re.compile(r"([0-9a-f]{8})\.seg\Z")
-
-
-class RecordHeader(NamedTuple):
-    """The fixed part of a record, checked."""
-
-    kind: int
-    meta_length: int
-    body_length: int
-    lsn: int
-    batch: int
-    meta_crc: int
-    body_crc: int
-
-    @property
-    def length(self) -> int:
-        """Octets of the whole record."""
-        return RECORD_HEADER_SIZE + self.meta_length + self.body_length
 
 
 class Location(NamedTuple):
@@ -77,94 +33,6 @@ class Location(NamedTuple):
     position: int
     #: Offset of the body's octets.
     start: int
-
-
-def free_octets(directory: str) -> int:
-    """Octets that are free on a directory's disk.
-
-    :raises OSError: the system does not tell.
-    """
-    disk = os.statvfs(directory)
-    # Some file systems do not count.
-    return disk.f_bavail * disk.f_frsize if disk.f_blocks else sys.maxsize
-
-
-def segment_name(number: int) -> str:
-    return f"{number:08x}.seg"
-
-
-def list_segments(directory: str) -> list[int]:
-    """Numbers of the segment files that are there, ascending."""
-    found = (_SEGMENT_NAME.match(name) for name in os.listdir(directory))
-    return sorted(int(match[1], 16) for match in found if match)
-
-
-def encode_header(
-    kind: int, meta: bytes, body_length: int, body_crc: int, lsn: int, batch: int
-) -> bytes:
-    """The fixed part of a record."""
-    fixed = _RECORD.pack(
-        RECORD_MAGIC,
-        RECORD_VERSION,
-        kind,
-        0,
-        len(meta),
-        body_length,
-        lsn,
-        batch,
-        zlib.crc32(meta),
-        body_crc,
-    )
-    return fixed + _CRC.pack(zlib.crc32(fixed))
-
-
-def decode_header(data: bytes | memoryview) -> RecordHeader:
-    """Check and read the fixed part of a record.
-
-    :raises StoreCorrupt: it is not one.
-    """
-    fixed = bytes(data[: _RECORD.size])
-    if len(data) < RECORD_HEADER_SIZE or fixed[:4] != RECORD_MAGIC:
-        raise StoreCorrupt("No record where one should be")
-    (crc,) = _CRC.unpack_from(data, _RECORD.size)
-    if zlib.crc32(fixed) != crc:
-        raise StoreCorrupt("A record's header does not match its checksum")
-    _, version, kind, _, meta, body, lsn, batch, meta_crc, body_crc = _RECORD.unpack(fixed)
-    if version != RECORD_VERSION:
-        raise StoreCorrupt(f"A record has version {version}, which is not known here")
-    return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc)
-
-
-def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: int) -> int:
-    """Checksum of the body whose record is there; what else the record's header says is not checked.
-
-    :raises StoreCorrupt: it is another one, or none.
-    """
-    if offset >= 0 and len(data) - offset >= RECORD_HEADER_SIZE:
-        magic, _, _, _, _, length, number, _, _, crc = _RECORD.unpack_from(data, offset)
-        if magic == RECORD_MAGIC and number == lsn and length == body_length:
-            return int(crc)
-    raise StoreCorrupt("The log has another message where this one should be")
-
-
-def is_record_of(data: bytes, offset: int, lsn: int, body_length: int) -> bool:
-    """Whether the record of a body is there, as far as :func:`checksum_of` looks."""
-    return 0 <= offset <= len(data) - RECORD_HEADER_SIZE and _IDENTITY.unpack_from(
-        data, offset
-    ) == (RECORD_MAGIC, body_length, lsn)
-
-
-def sync_directory(path: str) -> None:
-    """Make names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-#: Makes a file's octets durable; not every system has the one that leaves its times alone.
-flush_file: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 
 class _Mark(NamedTuple):
@@ -524,76 +392,3 @@ class SegmentLog:
         """Let the next record begin a new segment."""
         self.close()
         self.size = self._written = self._reserved = 0
-
-
-class Record(NamedTuple):
-    """A record as :func:`scan_segment` finds it."""
-
-    header: RecordHeader
-    position: int
-    meta: bytes
-
-    @property
-    def start(self) -> int:
-        return self.position + RECORD_HEADER_SIZE + self.header.meta_length
-
-
-def scan_segment(path: str, begin: int | None = None, *, search: bool = True) -> Iterator[Record]:
-    """The records of a file whose headers and meta data are whole; bodies are not looked at.
-
-    Damage is skipped: after it, the search goes on at the next magic.
-
-    :param begin: offset of a record; None for the first.
-    :param search: False to end at damage, as a sender may have made what is found behind it.
-    """
-    with open(path, "rb", buffering=1 << 16) as file:
-        size = os.fstat(file.fileno()).st_size
-        position = _first_record(file.read(SEGMENT_HEADER.size)) if begin is None else begin
-        while position + RECORD_HEADER_SIZE <= size:
-            file.seek(position)
-            try:
-                header = decode_header(file.read(RECORD_HEADER_SIZE))
-                meta = file.read(min(header.meta_length, size))
-                if position + header.length > size or zlib.crc32(meta) != header.meta_crc:
-                    raise StoreCorrupt
-            except StoreCorrupt:
-                position = _find_magic(file, position + 1) if search else size
-                continue
-            yield Record(header, position, meta)
-            position += header.length
-
-
-def _first_record(data: bytes) -> int:
-    if len(data) == SEGMENT_HEADER.size:
-        magic, offset = SEGMENT_HEADER.unpack(data)
-        if magic == SEGMENT_MAGIC:
-            return int(offset)
-    return 0
-
-
-def _find_magic(file: BinaryIO, position: int) -> int:
-    """Offset of the next record's magic at or behind ``position``, or the file's size."""
-    file.seek(position)
-    kept = b""
-    while chunk := file.read(1 << 20):
-        found = (kept + chunk).find(RECORD_MAGIC)
-        if found >= 0:
-            return position - len(kept) + found
-        position += len(chunk)
-        kept = (kept + chunk)[-3:]
-    return position
-
-
-def read_crc(descriptor: int, start: int, length: int, crc: int = 0) -> int:
-    """CRC-32 of a range of a file, read a megabyte at a time.
-
-    :raises StoreCorrupt: the file ends before.
-    """
-    while length:
-        chunk = os.pread(descriptor, min(length, 1 << 20), start)
-        if not chunk:
-            raise StoreCorrupt("A segment ends inside a body")
-        crc = zlib.crc32(chunk, crc)
-        start += len(chunk)
-        length -= len(chunk)
-    return crc

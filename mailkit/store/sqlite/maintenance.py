@@ -27,11 +27,12 @@ from mailkit.store.sqlite.compact import (
     find_garbage,
     live_records,
 )
+from mailkit.store.sqlite.disk import free_octets
 from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.journal import journal_name
-from mailkit.store.sqlite.log import free_octets, segment_name
 from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.outage import is_unsure
+from mailkit.store.sqlite.segments import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.troubles import TELL_INTERVAL
 from mailkit.store.sqlite.writer import Operation, Writer

@@ -20,16 +20,11 @@ from twisted.logger import Logger
 from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.journal import Journal, list_journals
-from mailkit.store.sqlite.log import (
-    BODY,
-    Record,
-    SegmentLog,
-    list_segments,
-    scan_segment,
-    segment_name,
-)
+from mailkit.store.sqlite.log import SegmentLog
+from mailkit.store.sqlite.records import BODY
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.segments import Record, list_segments, scan_segment, segment_name
 from mailkit.store.sqlite.snapshot import list_snapshots
 from mailkit.store.sqlite.transaction import MAX_UID
 

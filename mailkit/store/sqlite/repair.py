@@ -25,9 +25,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.lock import DirectoryLock
-from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.replay import Replay
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate

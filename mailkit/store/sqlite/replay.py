@@ -28,21 +28,19 @@ from mailkit.store.sqlite.journal import (
     read_notes,
 )
 from mailkit.store.sqlite.keys import put_key
-from mailkit.store.sqlite.log import (
-    BODY,
-    RECORD_HEADER_SIZE,
+from mailkit.store.sqlite.mailboxes import next_uid_validity
+from mailkit.store.sqlite.metadata import put_entries
+from mailkit.store.sqlite.migrations import DERIVED
+from mailkit.store.sqlite.queue_replay import QueueReplay
+from mailkit.store.sqlite.records import BODY, RECORD_HEADER_SIZE, decode_header
+from mailkit.store.sqlite.rows import BODY_USERS, NOBODY
+from mailkit.store.sqlite.segments import (
     SEGMENT_HEADER,
-    decode_header,
     list_segments,
     read_crc,
     scan_segment,
     segment_name,
 )
-from mailkit.store.sqlite.mailboxes import next_uid_validity
-from mailkit.store.sqlite.metadata import put_entries
-from mailkit.store.sqlite.migrations import DERIVED
-from mailkit.store.sqlite.queue_replay import QueueReplay
-from mailkit.store.sqlite.rows import BODY_USERS, NOBODY
 
 #: How far UIDs and modification sequences go up, as the last changes may be unknown.
 SAFETY_GAP = 1000

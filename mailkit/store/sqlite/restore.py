@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 from mailkit.errors import StoreUnavailable
 from mailkit.queue.values import Order
+from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.generations import (
     ALSO,
     MANIFEST_NAME,
@@ -35,7 +36,6 @@ from mailkit.store.sqlite.generations import (
     refuse_backup,
     write_manifest,
 )
-from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.queue_operations import order_notes
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate

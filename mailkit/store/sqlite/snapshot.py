@@ -11,8 +11,8 @@ import re
 import sqlite3
 
 from mailkit._typing import override
+from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.journal import journal_name, list_journals
-from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.versions import run_step

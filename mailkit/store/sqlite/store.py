@@ -53,7 +53,7 @@ from mailkit.store.sqlite.directory import (
     KnownAccount,
     QuotaLimits,
 )
-from mailkit.store.sqlite.log import flush_file
+from mailkit.store.sqlite.disk import flush_file
 from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.queue import SQLiteQueue
 from mailkit.store.sqlite.settings import StoreSettings

@@ -18,14 +18,8 @@ from mailkit.errors import MailError, StoreFull
 from mailkit.model import Flags, Quota
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import Journal, Note
-from mailkit.store.sqlite.log import (
-    BODY,
-    MAX_META,
-    RECORD_HEADER_SIZE,
-    SPOOL_RESERVE,
-    Location,
-    SegmentLog,
-)
+from mailkit.store.sqlite.log import SPOOL_RESERVE, Location, SegmentLog
+from mailkit.store.sqlite.records import BODY, MAX_META, RECORD_HEADER_SIZE
 from mailkit.store.sqlite.rows import USAGE, settle_domains
 from mailkit.store.sqlite.states import AccountState, MailboxState, States
 from mailkit.wire.dotstuff import lacks_line_end

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mailkit.store.sqlite.log import sync_directory
+from mailkit.store.sqlite.disk import sync_directory, sync_file
 
 # Why a file system makes no second name of a file.
 _CANNOT_LINK = frozenset(
@@ -41,18 +41,6 @@ def link(old: str, new: str) -> bool:
             raise
         return False
     return True
-
-
-def sync_file(path: str) -> None:
-    """Make a file's octets durable.
-
-    :raises OSError: the disk refuses.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def copy_file(source: str, target: str, before: str | None, copied: Copied) -> None:

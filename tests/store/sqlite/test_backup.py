@@ -13,10 +13,10 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings, ba
 from mailkit.store.sqlite.backup import BackupReport, back_up
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.generations import UNFINISHED, find_generation, list_generations
-from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.restore import restore_store
+from mailkit.store.sqlite.segments import segment_name
 
 from .helpers import ANN, StoreTestCase, message
 

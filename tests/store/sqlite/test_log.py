@@ -12,15 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite import copying
 from mailkit.store.sqlite import log as log_module
-from mailkit.store.sqlite.log import (
+from mailkit.store.sqlite.log import SPOOL_RESERVE, Location, SegmentLog
+from mailkit.store.sqlite.records import (
     BODY,
     RECORD_HEADER_SIZE,
-    SPOOL_RESERVE,
-    Location,
-    Record,
-    SegmentLog,
     decode_header,
     encode_header,
+)
+from mailkit.store.sqlite.segments import (
+    Record,
     list_segments,
     read_crc,
     scan_segment,
@@ -51,7 +51,7 @@ class RecordTests(SynchronousTestCase):
                 decode_header(data[:length])
 
     def test_unknown_version(self) -> None:
-        with mock.patch("mailkit.store.sqlite.log.RECORD_VERSION", 9):
+        with mock.patch("mailkit.store.sqlite.records.RECORD_VERSION", 9):
             data = encode_header(BODY, b"", 0, 0, 1, 1)
         self.assertIn("version 9", str(self.assertRaises(StoreCorrupt, decode_header, data)))
 

@@ -22,9 +22,10 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.lock import DirectoryLock
-from mailkit.store.sqlite.log import BODY, SEGMENT_HEADER, encode_header
+from mailkit.store.sqlite.records import BODY, encode_header
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.segments import SEGMENT_HEADER
 from mailkit.store.sqlite.snapshot import snapshot_name
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message

@@ -31,10 +31,11 @@ from mailkit.rights import RightsOp
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
-from mailkit.store.sqlite.log import BODY, MAX_META, encode_header, scan_segment
 from mailkit.store.sqlite.migrations import MIGRATIONS
+from mailkit.store.sqlite.records import BODY, MAX_META, encode_header
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.segments import scan_segment
 from mailkit.wire.scram import derive_keys
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, message

@@ -29,7 +29,7 @@ from mailkit.store.sqlite import (
 )
 from mailkit.store.sqlite import mailbox as sqlite_mailbox
 from mailkit.store.sqlite.content import MAX_PREFIX
-from mailkit.store.sqlite.log import scan_segment
+from mailkit.store.sqlite.segments import scan_segment
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
