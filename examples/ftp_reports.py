@@ -12,9 +12,9 @@ from twisted.internet.endpoints import serverFromString
 from zope.interface import implementer
 
 from mailkit.errors import ReadOnly
+from mailkit.files import FileEntry
 from mailkit.ftp.protocol import FTPFactory
 from mailkit.interfaces import IFileHome, IReadableFile
-from mailkit.model import FileEntry
 
 REPORTS = {"numbers.csv": lambda: b"".join(b"%d;%d\r\n" % (n, n * n) for n in range(100))}
 

@@ -4,8 +4,8 @@ import csv
 
 from zope.interface import implementer
 
+from mailkit.identity import Login
 from mailkit.interfaces import IUserLookup
-from mailkit.model import Login
 
 
 @implementer(IUserLookup)

@@ -27,8 +27,8 @@ from zope.interface import implementer
 from mailkit.coroutines import pause
 from mailkit.errors import StoreUnavailable, TemporaryFailure
 from mailkit.expiring import ExpiringMap
+from mailkit.identity import LoginAttempt, LoginOutcome
 from mailkit.interfaces import ILoginRecords, IProcessChannel
-from mailkit.model import LoginAttempt, LoginOutcome
 from mailkit.wire.domains import canonical_domain
 from mailkit.wire.saslprep import fold_text
 

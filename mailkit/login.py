@@ -32,9 +32,10 @@ from mailkit.errors import (
     TokenOfAnother,
 )
 from mailkit.guard import LoginGuard, TooManyLogins
+from mailkit.identity import LoginAttempt, LoginOutcome
 from mailkit.interfaces import IActingPortal, IRecallingPortal
 from mailkit.login_log import PASSWORD, LoginFacts, LoginLog, account_of, reason_of
-from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
+from mailkit.model import ConnectionInfo
 from mailkit.sasl import Mechanism, choose_mechanisms
 from mailkit.sasl.bearer import BearerToken
 from mailkit.sasl.plain import with_password

@@ -247,26 +247,6 @@ class ConnectionInfo(NamedTuple):
     tls: bool = False
 
 
-class LoginAttempt(NamedTuple):
-    """Somebody wants to log in."""
-
-    #: The name as the client gives it, whether there is such an account or not.
-    login: str
-    #: The client's; empty for one at a UNIX socket.
-    address: str
-    #: The password, where the mechanism tells it.
-    secret: bytes = b""
-
-
-class LoginOutcome(enum.Enum):
-    """What became of a login."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    #: Nobody knows: the user base did not answer, or the client has gone.
-    NONE = "none"
-
-
 class Path(NamedTuple):
     """A reverse-path or forward-path without its source route (RFC 5321 section 4.1.2).
 
@@ -455,59 +435,6 @@ class LocalResult(NamedTuple):
     error: MailError | None = None
 
 
-class Login(NamedTuple):
-    """Who logs in."""
-
-    #: Canonical name.
-    account: str
-    #: In PHC string format, or ``{SCHEME}`` and a hash; None for one who has no password here.
-    password_hash: str | None
-    #: The password is not taken everywhere, or not alone: ask the directory.
-    restricted: bool = False
-
-
-#: App passwords that an account may have.
-MAX_APP_PASSWORDS = 50
-
-
-class AppPassword(NamedTuple):
-    """A password of an account for one program; :mod:`mailkit.auth.app_passwords` makes it."""
-
-    #: How it begins, which names it among those of its account.
-    prefix: str
-    #: What it is verified by.
-    digest: str
-    #: For what it is taken: ``imap``, ``pop3``, ``smtp`` (submission), ``ftp``, ...
-    scopes: frozenset[str]
-    #: Seconds since the epoch.
-    created: int
-    #: Seconds since the epoch from which on it is not taken; None for never.
-    expires: int | None = None
-    #: What its user calls it.
-    label: str = ""
-    #: Seconds since the epoch of its last use, to the day; None before the first.
-    used: int | None = None
-    #: The client's address then.
-    used_from: str = ""
-    #: The protocol then, as in :attr:`ConnectionInfo.protocol`.
-    used_by: str = ""
-
-
-class SecondFactor(NamedTuple):
-    """How an account proves that its user has a device (RFC 6238); see :mod:`mailkit.auth.totp`."""
-
-    #: What the device and the server share, in base32.
-    secret: str
-    #: Codes that are taken before and after the one of now.
-    window: int = 1
-    #: The step in time of the latest code that was used: no code is taken twice.
-    last_step: int = 0
-    #: What is kept of codes that work once, without the device.
-    recovery: frozenset[str] = frozenset()
-    #: When no wrong code counts any more, in seconds since 1970: each makes it later.
-    forgotten: int = 0
-
-
 class Quota(NamedTuple):
     """How much an account has, and may have (RFC 9208 section 5: STORAGE, MESSAGE, MAILBOX)."""
 
@@ -574,27 +501,3 @@ class Resolution(NamedTuple):
     remote: Sequence[Path] = ()
     #: Those of the accounts where the detail leads to no mailbox.
     inbox_only: Collection[str] = ()
-
-
-#: A place below the home of an account: the names on the way; empty for the home itself.
-FilePath = tuple[str, ...]
-
-#: What a user may do, in the letters of RFC 3659 section 7.5.5: with a file (append, delete,
-#: rename, read, write), and with a directory (create in it, delete, enter, rename, list, make
-#: directories, purge).
-FILE_RIGHTS, DIRECTORY_RIGHTS = "adfrw", "cdeflmp"
-
-
-class FileEntry(NamedTuple):
-    """A file or a directory of an account."""
-
-    name: str
-    is_directory: bool
-    #: Octets.
-    size: int
-    #: Seconds since 1970; None where nobody knows.
-    modified: float | None
-    #: Tells two names of one file from two files (RFC 3659 section 7.5.2): no space, no semicolon.
-    unique: str
-    #: Letters of :data:`FILE_RIGHTS` or :data:`DIRECTORY_RIGHTS`.
-    rights: str

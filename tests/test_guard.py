@@ -16,8 +16,8 @@ from zope.interface.verify import verifyObject
 from mailkit import guard as module
 from mailkit.errors import StoreUnavailable
 from mailkit.guard import GuardSettings, LoginGuard, MemoryLoginRecords, Rate, TooManyLogins
+from mailkit.identity import LoginAttempt, LoginOutcome
 from mailkit.interfaces import ILoginRecords
-from mailkit.model import LoginAttempt, LoginOutcome
 
 ANN = "ann@example.org"
 

@@ -31,9 +31,9 @@ from mailkit.coroutines import run
 from mailkit.errors import TokenRefused
 from mailkit.ftp.protocol import FTPFactory
 from mailkit.homes.disk import FileHomes
+from mailkit.identity import SecondFactor
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.interfaces import IBearerToken
-from mailkit.model import SecondFactor
 from mailkit.pop3.protocol import POP3Factory
 from mailkit.sasl import MECHANISMS
 from mailkit.smtp.submission import SubmissionFactory

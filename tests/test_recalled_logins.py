@@ -16,6 +16,7 @@ from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import MailPortal, make_portal
 from mailkit.errors import StoreUnavailable
 from mailkit.guard import KNOWN_FAILURES, LoginGuard
+from mailkit.identity import Login
 from mailkit.interfaces import (
     IMailAccount,
     IMessageDelivery,
@@ -24,7 +25,7 @@ from mailkit.interfaces import (
     IRecallingStore,
 )
 from mailkit.login_log import DELAY
-from mailkit.model import ConnectionInfo, Login
+from mailkit.model import ConnectionInfo
 from tests.auth.fakes import FakeAccount, FakeLoginStore, ImmediateExecutor
 from tests.auth.test_realm import FakeDelivery
 from tests.sasl.dialogues import Answer, Dialogue, IMAPDialogue, SMTPDialogue

@@ -17,8 +17,8 @@ from mailkit.auth.secret_texts import ALPHABET, NOBODYS, grouped, is_kept, keep,
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, PasswordExpired
 from mailkit.expiring import ExpiringMap
+from mailkit.identity import AppPassword
 from mailkit.interfaces import IAppPasswordDirectory
-from mailkit.model import AppPassword
 
 _PREFIX_LENGTH = 4
 _SECRET_LENGTH = 20

@@ -22,8 +22,8 @@ from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.turns import Entrance
 from mailkit.coroutines import run
 from mailkit.errors import MailError, TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
-from mailkit.model import Login
 
 #: Passwords that a base verifies at the same time, unless it says otherwise.
 AT_ONCE = 16

@@ -22,6 +22,7 @@ from mailkit.auth.restrictions import Restrictions
 from mailkit.auth.scram import KeyMaker
 from mailkit.coroutines import run
 from mailkit.errors import MailError
+from mailkit.identity import Login
 from mailkit.interfaces import (
     IBearerToken,
     IDirectory,
@@ -31,7 +32,6 @@ from mailkit.interfaces import (
     IUserLookup,
     IVouchedUser,
 )
-from mailkit.model import Login
 
 
 @implementer(ICredentialsChecker)

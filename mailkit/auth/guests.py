@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, implementer
 
+from mailkit.files import FileEntry, FilePath
 from mailkit.interfaces import (
     IAnonymousLogin,
     ICapabilityMask,
@@ -34,7 +35,6 @@ from mailkit.interfaces import (
     IWatchableMailbox,
     IWritableFile,
 )
-from mailkit.model import FileEntry, FilePath
 
 # What reads alone. An ability that is not named here is one that guests do not have.
 _ACCOUNT: tuple[type[Interface], ...] = (

@@ -22,8 +22,8 @@ from zope.interface import alsoProvides, implementer
 from mailkit.auth.names import canonical_name, complete_name
 from mailkit.errors import AccountDisabled, PasswordExpired, TemporaryFailure
 from mailkit.https import HTTPSClient, HTTPSFailed
+from mailkit.identity import Login
 from mailkit.interfaces import IPasswordVerifier, IUserLookup
-from mailkit.model import Login
 
 #: Seconds until there must be an answer.
 TIMEOUT = 15.0

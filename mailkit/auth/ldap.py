@@ -30,8 +30,8 @@ from mailkit.auth.workers import (
     UnusableAnswer,
 )
 from mailkit.errors import TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
-from mailkit.model import Login
 from mailkit.wire.saslprep import MAX_TEXT
 
 #: The extra that brings ldap3.

@@ -21,8 +21,8 @@ from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, wi
 from mailkit.auth.workers import Workers
 from mailkit.coroutines import Shared
 from mailkit.errors import TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IUserLookup
-from mailkit.model import Login
 
 #: Octets of the file; a larger one is not read.
 MAX_FILE = 64 * 1024 * 1024

@@ -8,9 +8,8 @@ from typing import Any
 from zope.interface import alsoProvides, implementer, providedBy
 
 from mailkit.errors import NoSuchAccount
-from mailkit.filequota import FileUsage
+from mailkit.files import FileEntry, FilePath, FileUsage
 from mailkit.interfaces import IAccountHistory, IDirectory, IFileHome, IMountedHome
-from mailkit.model import FileEntry, FilePath
 
 
 async def open_resident_home(directory: IDirectory, account: str, home: IFileHome) -> ResidentHome:

@@ -18,8 +18,8 @@ from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
 from mailkit.errors import NoSuchAccount
+from mailkit.identity import Login
 from mailkit.interfaces import IAppPasswordDirectory, ILoginDirectory, ISecondFactorDirectory
-from mailkit.model import Login
 
 
 class Restrictions:

@@ -27,8 +27,8 @@ from mailkit.auth.workers import (
     UnusableAnswer,
 )
 from mailkit.errors import TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IUserLookup
-from mailkit.model import Login
 
 #: Seconds for a connection, and for a query, with drivers whose names for these are known.
 CONNECT_TIMEOUT = 10

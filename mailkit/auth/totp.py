@@ -23,8 +23,8 @@ from twisted.logger import Logger
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.secret_texts import ALPHABET, grouped, is_kept, keep, new_text
 from mailkit.errors import TemporaryFailure
+from mailkit.identity import SecondFactor
 from mailkit.interfaces import ISecondFactorDirectory
-from mailkit.model import SecondFactor
 
 #: Seconds of a step in time, and digits of a code: what all devices know (RFC 6238 section 4.1).
 STEP = 30

@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from ipaddress import ip_address
 
-from mailkit.model import FileEntry, FilePath
+from mailkit.files import FileEntry, FilePath
 
 #: Octets of a command line with its line end: a path of Linux's longest and a verb.
 MAX_COMMAND = 4200

@@ -8,8 +8,8 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailkit.errors import MailError
+from mailkit.files import FileEntry, FilePath
 from mailkit.ftp.grammar import parse_path, without_options
-from mailkit.model import FileEntry, FilePath
 
 if TYPE_CHECKING:
     from mailkit.ftp.protocol import FTPConnection

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.error import CannotListenError
 
 from mailkit.errors import BeyondEnd
+from mailkit.files import FileEntry, FilePath
 from mailkit.ftp.data import DataChannel, TransferFailed
 from mailkit.ftp.grammar import (
     CommandError,
@@ -23,7 +24,6 @@ from mailkit.ftp.grammar import (
 )
 from mailkit.ftp.listing import Pieces, find_listing, open_listing
 from mailkit.ftp.transfers import receive_file, send_file, send_listing
-from mailkit.model import FileEntry, FilePath
 from mailkit.peers import host_and_port
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailkit.files import FilePath
 from mailkit.ftp.grammar import FACTS
-from mailkit.model import FilePath
 
 
 @dataclass

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
+from mailkit.files import FileEntry
 from mailkit.ftp.data import SMALL, DataChannel
 from mailkit.interfaces import IQuickFile, IThreadedFile
-from mailkit.model import FileEntry
 from mailkit.wire.lineends import FromNetwork, ToNetwork
 
 #: Octets of a file that are read in one go.

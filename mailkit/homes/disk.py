@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchAccount, StoreUnavailable
-from mailkit.filequota import FileQuota, FileUsage
+from mailkit.files import FileEntry, FilePath, FileQuota, FileUsage
 from mailkit.homes.files import Files, OpenFile
 from mailkit.homes.usage import Usage
 from mailkit.interfaces import (
@@ -23,7 +23,6 @@ from mailkit.interfaces import (
     IThreadedFile,
     ITimedHome,
 )
-from mailkit.model import FileEntry, FilePath
 
 #: Entries of a directory that are given at a time.
 ENTRIES_A_PIECE = 100

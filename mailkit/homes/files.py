@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from mailkit.errors import BeyondEnd, LimitExceeded, OverQuota, PermissionDenied
-from mailkit.filequota import FileQuota, FileUsage
+from mailkit.files import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath, FileQuota, FileUsage
 from mailkit.homes.names import can_be_named
 from mailkit.homes.usage import Usage
-from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 
 #: Octets of a file that is read when it is opened.
 SMALL = 64 * 1024

@@ -20,6 +20,7 @@ from mailkit.errors import (
     PermissionDenied,
     ReadOnly,
 )
+from mailkit.files import FileEntry, FilePath
 from mailkit.homes.disk import InThread, threads_of
 from mailkit.homes.names import (
     MESSAGE_SUFFIX,
@@ -41,7 +42,7 @@ from mailkit.interfaces import (
     IWritableFile,
     IWritableMailbox,
 )
-from mailkit.model import SEPARATOR, AppendMessage, FileEntry, FilePath, MailboxInfo, MessageInfo
+from mailkit.model import SEPARATOR, AppendMessage, MailboxInfo, MessageInfo
 from mailkit.spool import Spool
 from mailkit.wire.lineends import ToNetwork
 

@@ -9,9 +9,8 @@ from typing import Any, cast
 from zope.interface import alsoProvides, implementer
 
 from mailkit.errors import PermissionDenied
-from mailkit.filequota import FileUsage
+from mailkit.files import FileEntry, FilePath, FileUsage
 from mailkit.interfaces import ICountedHome, IFileHome, IFileHomes, IMountedHome, ITimedHome
-from mailkit.model import FileEntry, FilePath
 
 
 @implementer(IFileHomes)

@@ -9,7 +9,7 @@ import threading
 import time
 
 from mailkit.errors import OverQuota
-from mailkit.filequota import FileQuota, FileUsage
+from mailkit.files import FileQuota, FileUsage
 
 #: Seconds for which a measurement is good enough for those who log in.
 MEASURED_FOR = 60.0

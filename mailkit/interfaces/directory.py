@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Collection, Sequence
 
 from zope.interface import Attribute, Interface
 
-from mailkit.model import Login, Path, Quota, Resolution
+from mailkit.identity import Login
+from mailkit.model import Path, Quota, Resolution
 
 
 class IDirectory(Interface):

@@ -7,8 +7,7 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-from mailkit.filequota import FileUsage
-from mailkit.model import FileEntry, FilePath
+from mailkit.files import FileEntry, FilePath, FileUsage
 
 
 class IFileHome(Interface):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from zope.interface import Interface
 
-from mailkit.model import LoginAttempt, LoginOutcome
+from mailkit.identity import LoginAttempt, LoginOutcome
 
 
 class ILoginRecords(Interface):

@@ -7,8 +7,8 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
+from mailkit.identity import AppPassword, SecondFactor
 from mailkit.interfaces.directory import ILoginDirectory
-from mailkit.model import AppPassword, SecondFactor
 
 
 class IAnonymousLogin(Interface):
@@ -47,7 +47,7 @@ class ISharedSecretLogin(Interface):
 class IAppPasswordDirectory(ILoginDirectory):
     """A directory that keeps passwords for single programs beside the accounts' own.
 
-    ``find_login`` says of an account whether its own password is :attr:`~mailkit.model.Login.restricted`.
+    ``find_login`` says of an account whether its own password is :attr:`~mailkit.identity.Login.restricted`.
     """
 
     def find_app_password(account: str, prefix: str) -> Awaitable[AppPassword | None]:
@@ -70,7 +70,7 @@ class IAppPasswordDirectory(ILoginDirectory):
     def add_app_password(account: str, password: AppPassword) -> Awaitable[None]:
         """:raises NoSuchAccount: there is none.
         :raises AccountExists: the account has one with that prefix.
-        :raises LimitExceeded: the account has :data:`mailkit.model.MAX_APP_PASSWORDS`.
+        :raises LimitExceeded: the account has :data:`mailkit.identity.MAX_APP_PASSWORDS`.
         """
 
     def remove_app_password(account: str, prefix: str) -> Awaitable[None]:
@@ -94,7 +94,7 @@ class ISecondFactorDirectory(ILoginDirectory):
     """A directory that knows whose password is not taken alone.
 
     ``find_login`` says of such an account that its own password is
-    :attr:`~mailkit.model.Login.restricted`.
+    :attr:`~mailkit.identity.Login.restricted`.
     """
 
     def get_second_factor(account: str) -> Awaitable[SecondFactor | None]:

@@ -7,12 +7,13 @@ from typing import Any
 
 from zope.interface import Interface
 
+from mailkit.identity import Login
 from mailkit.interfaces.account import IMailAccount
 from mailkit.interfaces.directory import ILoginDirectory
 from mailkit.interfaces.mailbox import IMailbox
 from mailkit.interfaces.maildrop import IMaildropAccount
 from mailkit.interfaces.store import IMailStore
-from mailkit.model import Login, MailboxInfo
+from mailkit.model import MailboxInfo
 
 
 class IRecallingPortal(Interface):

@@ -30,7 +30,7 @@ class IScramDirectory(ILoginDirectory):
         """The keys of the user who has typed that name.
 
         For a name that is nobody's, an account without keys, and one whose own password is
-        :attr:`~mailkit.model.Login.restricted`, they are those of
+        :attr:`~mailkit.identity.Login.restricted`, they are those of
         :func:`mailkit.wire.scram.keys_of_nobody`, and so always the same for one name.
         """
 
@@ -38,7 +38,7 @@ class IScramDirectory(ILoginDirectory):
         """Mechanisms that every account can use that has a password; the strongest first.
 
         None as long as an account has app passwords, or a password that is
-        :attr:`~mailkit.model.Login.restricted`: a client that prefers SCRAM would fail with them.
+        :attr:`~mailkit.identity.Login.restricted`: a client that prefers SCRAM would fail with them.
         Asked every few seconds.
         """
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 
 from zope.interface import Interface
 
-from mailkit.model import Login
+from mailkit.identity import Login
 
 
 class IUserLookup(Interface):

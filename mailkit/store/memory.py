@@ -21,6 +21,7 @@ from mailkit.errors import (
     PermissionDenied,
 )
 from mailkit.expiring import ExpiringMap
+from mailkit.identity import Login
 from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
@@ -38,14 +39,7 @@ from mailkit.interfaces import (
     IScramDirectory,
     ISecondFactorDirectory,
 )
-from mailkit.model import (
-    LocalDelivery,
-    LocalResult,
-    Login,
-    Path,
-    Quota,
-    Resolution,
-)
+from mailkit.model import LocalDelivery, LocalResult, Path, Quota, Resolution
 from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.spool import Spool
 from mailkit.store import addresses

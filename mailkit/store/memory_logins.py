@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
 from mailkit.errors import AccountExists, AuthenticationFailed, LimitExceeded, NoSuchAccount
-from mailkit.model import MAX_APP_PASSWORDS, AppPassword, SecondFactor
+from mailkit.identity import MAX_APP_PASSWORDS, AppPassword, SecondFactor
 from mailkit.wire.scram import ScramKeys
 
 

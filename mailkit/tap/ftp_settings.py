@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from mailkit.filequota import FileQuota
+from mailkit.files import FileQuota
 from mailkit.homes.disk import FileHomes, threads_of
 from mailkit.homes.mail import MailHomes
 from mailkit.homes.mounts import MountedHomes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mailkit.errors import AccountExists, LimitExceeded, NoSuchAccount
+from mailkit.identity import MAX_APP_PASSWORDS, AppPassword
 from mailkit.interfaces import IAppPasswordDirectory, IDirectoryAdmin
-from mailkit.model import MAX_APP_PASSWORDS, AppPassword
 from mailkit.testing.directory_base import ANN, BOB, HASH, DirectoryBase
 
 EVE = "eve@example.org"

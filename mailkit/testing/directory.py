@@ -22,10 +22,7 @@ from mailkit.interfaces import (
     IMailStore,
     IRecallingDirectory,
 )
-from mailkit.model import (
-    NEW_ACCOUNT_MAILBOXES,
-    Path,
-)
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path
 from mailkit.testing.app_passwords import AppPasswordTests
 from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
 from mailkit.testing.file_quotas import FileQuotaTests

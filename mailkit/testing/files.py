@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from mailkit.errors import BeyondEnd, MailError
+from mailkit.files import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 from mailkit.interfaces import (
     ICountedHome,
     IFileHome,
@@ -16,7 +17,6 @@ from mailkit.interfaces import (
     ITimedHome,
     IWritableFile,
 )
-from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 from mailkit.testing.base import Contract
 
 #: What the homes of the tests hold.

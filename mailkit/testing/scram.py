@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mailkit.errors import NoSuchAccount
+from mailkit.identity import AppPassword
 from mailkit.interfaces import IAppPasswordDirectory, IDirectoryAdmin, IScramDirectory
-from mailkit.model import AppPassword
 from mailkit.testing.directory_base import ANN, BOB, HASH, DirectoryBase
 from mailkit.wire.scram import SALT_LENGTH, ScramKeys, derive_keys
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mailkit.errors import AuthenticationFailed, NoSuchAccount
+from mailkit.identity import SecondFactor
 from mailkit.interfaces import IDirectoryAdmin, ISecondFactorDirectory
-from mailkit.model import SecondFactor
 from mailkit.testing.directory_base import ANN, BOB, HASH, DirectoryBase
 
 EVE = "eve@example.org"

@@ -9,6 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from mailkit.errors import AccountExists, MailError, NoSuchAccount
+from mailkit.identity import Login
 from mailkit.interfaces import (
     IDirectory,
     IDirectoryAdmin,
@@ -16,7 +17,6 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailStore,
 )
-from mailkit.model import Login
 
 
 class ManualExecutor(Executor):

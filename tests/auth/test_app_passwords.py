@@ -21,8 +21,9 @@ from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, PasswordExpired, StoreUnavailable
+from mailkit.identity import AppPassword
 from mailkit.interfaces import IMailAccount
-from mailkit.model import AppPassword, ConnectionInfo
+from mailkit.model import ConnectionInfo
 from mailkit.store.memory import MemoryStore
 from tests.auth.fakes import ImmediateExecutor
 

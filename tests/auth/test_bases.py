@@ -17,8 +17,8 @@ from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import LocatedPassword
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.errors import PasswordExpired, TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IPasswordVerifier, IUserLookup
-from mailkit.model import Login
 from tests.auth.fakes import ImmediateExecutor
 
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}

@@ -17,8 +17,8 @@ from mailkit.auth.checkers import AuthRule, ChainChecker
 from mailkit.auth.located import LocatedPassword
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable, TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IBearerToken, IUserLookup
-from mailkit.model import Login
 
 
 @implementer(ICredentialsChecker, IUserLookup)

@@ -12,8 +12,9 @@ from zope.interface.verify import verifyObject
 from mailkit.auth.provisioning import UNKNOWN_SECONDS, UserDirectory
 from mailkit.coroutines import run
 from mailkit.errors import NoSuchRecipient, RelayDenied, TemporaryFailure
+from mailkit.identity import Login
 from mailkit.interfaces import IDirectory, IDirectoryAdmin, IUserLookup
-from mailkit.model import Login, Path, Resolution
+from mailkit.model import Path, Resolution
 from mailkit.store.memory import MemoryStore
 
 ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"

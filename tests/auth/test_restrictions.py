@@ -21,8 +21,9 @@ from mailkit.auth.restrictions import RestrictedChecker
 from mailkit.auth.totp import WRONG_CODES, wrong_code_seconds
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable
+from mailkit.identity import SecondFactor
 from mailkit.interfaces import IMailAccount, IPasswordVerifier
-from mailkit.model import ConnectionInfo, SecondFactor
+from mailkit.model import ConnectionInfo
 from mailkit.store.memory import MemoryStore
 
 ANN = "ann@example.org"

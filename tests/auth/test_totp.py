@@ -24,7 +24,7 @@ from mailkit.auth.totp import (
 )
 from mailkit.coroutines import run
 from mailkit.errors import AuthenticationFailed, StoreUnavailable, TemporaryFailure
-from mailkit.model import SecondFactor
+from mailkit.identity import SecondFactor
 from tests.auth.test_app_passwords import ANN, CheckerTestCase
 
 # RFC 6238 appendix B, in base32.

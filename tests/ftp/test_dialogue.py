@@ -8,7 +8,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from mailkit.filequota import FileQuota
+from mailkit.files import FileQuota
 from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.protocol import MAX_STATUSES
 from mailkit.tap.tls import self_signed, server_context

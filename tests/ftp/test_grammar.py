@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.files import FILE_RIGHTS, FileEntry
 from mailkit.ftp.grammar import (
     FACTS,
     MAX_DEPTH,
@@ -18,7 +19,6 @@ from mailkit.ftp.grammar import (
     same_host,
     without_options,
 )
-from mailkit.model import FILE_RIGHTS, FileEntry
 
 
 class CommandTests(SynchronousTestCase):

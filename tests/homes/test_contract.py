@@ -11,10 +11,10 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.auth.residents import open_resident_home
 from mailkit.errors import NoSuchAccount
+from mailkit.files import FilePath
 from mailkit.homes.disk import FileHomes
 from mailkit.homes.mail import MailHomes
 from mailkit.homes.mounts import MountedHome
-from mailkit.model import FilePath
 from mailkit.store.memory import MemoryStore
 from mailkit.testing import FileHomeContract
 

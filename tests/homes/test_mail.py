@@ -12,6 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mailkit import errors
+from mailkit.files import FileEntry
 from mailkit.homes.disk import FileHomes
 from mailkit.homes.mail import MESSAGES_A_PIECE, MailHomes
 from mailkit.homes.mounts import MountedHomes
@@ -23,7 +24,7 @@ from mailkit.interfaces import (
     IThreadedFile,
     IWritableFile,
 )
-from mailkit.model import AppendMessage, FileEntry
+from mailkit.model import AppendMessage
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 

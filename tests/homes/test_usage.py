@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import OverQuota
-from mailkit.filequota import FileQuota, FileUsage
+from mailkit.files import FileQuota, FileUsage
 from mailkit.homes import files as files_module
 from mailkit.homes import usage as usage_module
 from mailkit.homes.disk import FileHomes

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mailkit.filequota import FileQuota
+from mailkit.files import FileQuota
 from mailkit.homes.disk import FileHomes
 from mailkit.homes.mounts import MountedHomes
 from mailkit.tap.errors import StartError

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable
 from mailkit.guard import LoginGuard
-from mailkit.model import LoginAttempt, LoginOutcome
+from mailkit.identity import LoginAttempt, LoginOutcome
 from mailkit.store.memory import MemoryStore
 from mailkit.tap.guard_keeper import SAVE_SECONDS, GuardKeeper
 from tests.tap.test_services import ServiceTestCase

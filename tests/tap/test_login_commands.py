@@ -7,7 +7,7 @@ from typing import Any
 
 from mailkit.auth.app_passwords import NOTE_SECONDS
 from mailkit.coroutines import run
-from mailkit.model import MAX_APP_PASSWORDS
+from mailkit.identity import MAX_APP_PASSWORDS
 from mailkit.store.sqlite import SQLiteDirectory
 from tests.tap.test_command import ANN, CommandTestCase
 

@@ -10,7 +10,7 @@ from unittest import mock
 import pyotp
 
 from mailkit.coroutines import run
-from mailkit.model import SecondFactor
+from mailkit.identity import SecondFactor
 from mailkit.store.sqlite import SQLiteDirectory
 from tests.tap.test_command import ANN, CommandTestCase
 

@@ -22,8 +22,9 @@ from mailkit.auth.checkers import AuthRule, StoreAccounts
 from mailkit.auth.passwd_file import PasswdFile
 from mailkit.coroutines import run
 from mailkit.errors import NoSuchAccount, NoSuchRecipient, RelayDenied
+from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IMailAccount, IMessageDelivery, IUserLookup
-from mailkit.model import ConnectionInfo, Envelope, Login, Recipient
+from mailkit.model import ConnectionInfo, Envelope, Recipient
 from mailkit.model import Path as MailPath
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import imap, mail

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from mailkit.errors import AccountExists, LimitExceeded, NoSuchAccount
-from mailkit.model import MAX_APP_PASSWORDS, AppPassword
+from mailkit.identity import MAX_APP_PASSWORDS, AppPassword
 from mailkit.store.sqlite.changes import DirectoryTables, account_columns, find_account
 from mailkit.store.sqlite.journal import Note
 

@@ -39,6 +39,7 @@ FORMAT = 3
 #: enumerations.
 _VALUE_MODULES = (
     "mailkit.annotations",
+    "mailkit.identity",
     "mailkit.model",
     "mailkit.quiet",
     "mailkit.rights",

@@ -23,6 +23,7 @@ from mailkit.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
+from mailkit.identity import Login
 from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
@@ -37,7 +38,7 @@ from mailkit.interfaces import (
     IScramDirectory,
     ISecondFactorDirectory,
 )
-from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
+from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Path, Quota, Resolution
 from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.store import addresses
 from mailkit.store.naming import canonical_name, capability_names

@@ -6,7 +6,7 @@ import sqlite3
 from functools import partial
 
 from mailkit.errors import AuthenticationFailed
-from mailkit.model import SecondFactor
+from mailkit.identity import SecondFactor
 from mailkit.store.sqlite.changes import DirectoryTables, account_columns, find_account
 from mailkit.store.sqlite.journal import Note
 

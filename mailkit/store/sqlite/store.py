@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
+from mailkit.identity import Login
 from mailkit.interfaces import (
     IKeyValueStore,
     IProcessChannel,
@@ -39,7 +40,7 @@ from mailkit.interfaces import (
     IRecallingStore,
     ISpooling,
 )
-from mailkit.model import LocalDelivery, LocalResult, Login, Path, Resolution
+from mailkit.model import LocalDelivery, LocalResult, Path, Resolution
 from mailkit.spool import Spool
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sqlite.access import SQLiteAccess

@@ -17,16 +17,8 @@ from unittest import mock
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
-from mailkit.model import (
-    INBOX,
-    AppendMessage,
-    AppPassword,
-    FetchedMessage,
-    FlagOp,
-    LocalDelivery,
-    MessageInfo,
-    SecondFactor,
-)
+from mailkit.identity import AppPassword, SecondFactor
+from mailkit.model import INBOX, AppendMessage, FetchedMessage, FlagOp, LocalDelivery, MessageInfo
 from mailkit.rights import RightsOp
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
