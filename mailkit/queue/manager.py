@@ -1,4 +1,4 @@
-"""Sends what is queued: looks for what is due, hands it over, and puts down what became of it.
+"""Sends what is queued: looks for what is due, and has it handed over (:mod:`~mailkit.queue.dispatch`).
 
 Domains are worked on apart from each other, each by one task that hands over several messages at a
 time. A domain whose servers cannot be reached is left alone until its next attempt is due, and takes
@@ -12,42 +12,30 @@ server's answer and our record of it; then it is sent again, for a loss would be
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.logger import Logger
 
-from mailkit.coroutines import gather, gather_all
-from mailkit.errors import MailError, NoSuchMessage
+from mailkit.errors import MailError
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
-from mailkit.queue.attempting import AttemptNotes
+from mailkit.queue.dispatch import BATCH, TROUBLE_INTERVAL, Dispatcher
 from mailkit.queue.limits import QueueGuard, QueueLimits
-from mailkit.queue.orders import ORDERS_TIME, is_wanted, still_waiting
 from mailkit.queue.outcomes import Outcomes
-from mailkit.queue.portions import Portions
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
 from mailkit.queue.submission import read_message_id
-from mailkit.queue.transport import FindTransport, Handover, Result, Transport, with_error
-from mailkit.queue.unreachable import PAUSE, PutOff, UnreachableDomains, put_off
-from mailkit.queue.values import (
-    Attempt,
-    NewMessage,
-    Queued,
-    QueuedMessage,
-)
-from mailkit.smtp.client import Status
+from mailkit.queue.transport import FindTransport, with_error
+from mailkit.queue.unreachable import PAUSE, PutOff, UnreachableDomains
+from mailkit.queue.values import Attempt, NewMessage, Queued
 from mailkit.spool import Spool
 from mailkit.wire.domains import is_within
 
-#: Recipients of a domain that are taken from the queue at a time.
-BATCH = 200
 #: Recipients that are put off in one step.
 MAX_PUT_OFF = 1000
 #: Seconds after which the queue is looked at though nothing is known to be due: a command in
@@ -58,8 +46,6 @@ LOOK = 100
 LOOK_FAR = 20_000
 #: Seconds until more of the new mail for domains that are left alone is put off.
 FRESH_PAUSE = 0.1
-#: Seconds after a failure of the queue itself.
-TROUBLE_INTERVAL = 30.0
 #: Seconds for which what was sent stays known.
 HISTORY = 7 * 86_400
 
@@ -138,23 +124,27 @@ class QueueManager:
         if clock is None:
             from twisted.internet import reactor as clock
         self._queue = queue
-        self._find_transport = find_transport
         self._reporter = reporter
         self.schedule = schedule or Schedule()
         self._schedules = Schedules(self.schedule, find_schedule)
         self._settings = settings or QueueSettings()
         self._clock = clock
-        self._return_paths = return_paths
         #: Puts down what attempts make of recipients, and tells who listens.
         self.outcomes = Outcomes(queue, reporter, self._schedules, clock.seconds)
-        self._attempts = AttemptNotes(self.outcomes.recorder, clock)
         self._guard = QueueGuard(queue, limits or QueueLimits(), clock.seconds)
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}
-        #: What waits after a failure of our own, with the call that ends it.
-        self._pauses: dict[Deferred[None], Any] = {}
         places = self._settings.max_domains - self._settings.reserved
         self._unreachable = UnreachableDomains(places, self._settings.retry_rate, clock.seconds)
+        self._dispatcher = Dispatcher(
+            queue,
+            find_transport,
+            self.outcomes,
+            self._schedules,
+            self._unreachable,
+            return_paths,
+            clock,
+        )
         self._timer: Any = None
         self._looking = False
         self._looked_far = 0
@@ -175,6 +165,7 @@ class QueueManager:
     def start(self) -> None:
         """Begin to send."""
         self._running = True
+        self._dispatcher.start()
         self._end_watch = self._queue.watch(self._noticed)
         self._look()
 
@@ -187,15 +178,13 @@ class QueueManager:
         if self._end_watch is not None:
             self._end_watch()
         self._set_timer(None)
-        for pause, call in list(self._pauses.items()):
-            call.cancel()
-            pause.callback(None)
+        self._dispatcher.stop()
         if self._busy:
             break_off = self._clock.callLater(grace, self._break_off)
             await gatherResults([task.done for task in self._busy.values()])
             if break_off.active():
                 break_off.cancel()
-        self._attempts.stop()
+        self._dispatcher.close()
 
     def _break_off(self) -> None:
         for task in list(self._busy.values()):
@@ -415,12 +404,12 @@ class QueueManager:
             return
         self.log.failure("the queue's manager failed", failure)
 
-    # Work on one domain.
+    # Work on domains.
 
     def _begin(self, domain: str) -> None:
         task = self._busy[domain] = _Task()
         # It may end before the next line.
-        task.work = Deferred.fromCoroutine(self._work(domain))
+        task.work = Deferred.fromCoroutine(self._dispatcher.work(domain))
         task.work.addErrback(self._failed).addBoth(lambda _: self._end(domain, task))
 
     def _end(self, domain: str, task: _Task) -> None:
@@ -431,51 +420,12 @@ class QueueManager:
         if recovered or not self._resting:
             self._look()
 
-    async def _work(self, domain: str) -> None:
-        transport: Transport | None = None
-        trouble: Handover | None = None
-        try:
-            while self._running:
-                # Where nothing went the last time, one tells for all.
-                alone = trouble is None and self._unreachable.failed_last(domain)
-                if alone and await self._put_off(domain, int(self._clock.seconds())):
-                    continue
-                due = await self._queue.list_due(
-                    domain=domain, now=int(self._clock.seconds()), limit=1 if alone else BATCH
-                )
-                if not due:
-                    return
-                if trouble is not None:
-                    await self._give_up(due, trouble)
-                    continue
-                if transport is None:
-                    transport = await self._find_transport(domain)
-                trouble = await self._hand_over(domain, transport, due)
-        except MailError as error:
-            self.log.error(
-                "mail for {domain} cannot be sent: {error}", domain=domain, error=error.text
-            )
-            # Not again at once, for it is still due.
-            await self._pause(TROUBLE_INTERVAL)
-        except CancelledError:
-            raise
-        except Exception:
-            self.log.failure("mail for {domain} cannot be sent", domain=domain)
-            await self._pause(TROUBLE_INTERVAL)
-
-    async def _put_off(self, domain: str, now: int) -> bool:
-        """Let new messages for a domain that could not be reached wait until it is due again."""
-        found = await self._find_new(domain, now)
-        if found:
-            await self.outcomes.put_off(found)
-        return bool(found)
-
     async def _put_off_fresh(self, now: int) -> None:
         """The same for domains in which something is new, some of them at a time."""
         waiting: list[PutOff] = []
         for _ in range(min(LOOK, len(self._fresh))):
             domain = self._fresh.pop()
-            found = [] if domain in self._busy else await self._find_new(domain, now)
+            found = [] if domain in self._busy else await self._dispatcher.find_new(domain, now)
             if len(found) >= BATCH:
                 self._fresh.add(domain)
             waiting += found
@@ -483,118 +433,3 @@ class QueueManager:
                 break
         if waiting:
             await self.outcomes.put_off(waiting)
-
-    async def _find_new(self, domain: str, now: int) -> list[PutOff]:
-        """What lets new messages for a domain wait that is left alone."""
-        down = self._unreachable.get(domain)
-        if down is None:
-            return []
-        due = await self._queue.list_due(domain=domain, now=now, limit=BATCH)
-        return put_off(due, down, now)
-
-    async def _hand_over(
-        self, domain: str, transport: Transport, due: Sequence[QueuedMessage]
-    ) -> Handover | None:
-        """Hand messages over; gives why the domain cannot be reached, if it cannot.
-
-        Those with which that is found out are left to the caller, with all others for the domain.
-        """
-        portions = Portions(due, self._return_paths if transport.leaves else None)
-        pending = portions.pending
-        lanes = transport.max_parallel
-        troubles: list[Handover] = []
-        listed = self._clock.seconds()
-
-        async def lane() -> None:
-            while pending and not troubles and self._running:
-                message = pending.popleft()
-                if self._clock.seconds() - listed >= ORDERS_TIME:
-                    waiting = await still_waiting(self._queue, message)
-                    if waiting is None:
-                        await self._record(*portions.end(message, ()))
-                        continue
-                    message = waiting
-                with self._attempts.under_way(message):
-                    result = await self._send(domain, transport, message)
-                if result.unreachable:
-                    troubles.append(result.recipients[0])
-                else:
-                    await self._record(*portions.end(message, result.recipients))
-
-        # Where one fails, what the others have sent is put down all the same.
-        await gather_all(lane() for _ in range(min(lanes, len(pending))))
-        for kept in portions.take_kept():
-            await self._record(*kept)
-        if not troubles:
-            if portions.tried:
-                self._unreachable.note_success(domain)
-            return None
-        trouble = troubles[0]
-        if trouble.status is Status.TEMPORARY:
-            schedule = self._schedules.of(domain, due[0].envelope)
-            self._unreachable.note_failure(domain, round(schedule.delay(1)), trouble.attempt)
-            await self.outcomes.postpone(domain, trouble.attempt, schedule)
-        return trouble
-
-    async def _record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
-        """Put down what became of a message; until then, it would be sent again."""
-        while handovers:
-            try:
-                await self.outcomes.record(message, handovers)
-            except MailError as error:
-                if not self._running:
-                    raise
-                self.log.error(
-                    "what became of message {id} cannot be put down yet: {error}",
-                    id=message.id,
-                    error=error.text,
-                )
-            else:
-                return
-            await self._pause(TROUBLE_INTERVAL)
-
-    async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Handover) -> None:
-        """Put down for messages that their domain cannot be reached."""
-        # All at once, so that they go in a few steps.
-        await gather(
-            self.outcomes.record(message, [trouble] * len(message.recipients))
-            for message in messages
-        )
-
-    async def _pause(self, seconds: float) -> None:
-        if not self._running:
-            return
-        pause: Deferred[None] = Deferred()
-        call = self._clock.callLater(seconds, pause.callback, None)
-        self._pauses[pause] = call
-        try:
-            await pause
-        finally:
-            del self._pauses[pause]
-
-    async def _send(self, domain: str, transport: Transport, message: QueuedMessage) -> Result:
-        """Hand one message over; raises nothing but errors of the queue."""
-        try:
-            content: BinaryIO = await self._queue.open_message(id=message.id)
-        except NoSuchMessage:
-            # Mostly it was called off meanwhile: what is recorded now changes nothing then.
-            text = "The message can no longer be read here"
-            attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="5.3.0", text=text)
-            gone = Handover(Status.PERMANENT, attempt)
-            return Result([gone] * len(message.recipients))
-        still = partial(is_wanted, self._queue, message)
-        try:
-            paths = self._return_paths
-            if paths is not None and transport.leaves and paths.applies(message.envelope):
-                return await paths.send(transport, domain, message, content, still)
-            return await transport.send(domain, message.envelope, content, still)
-        except CancelledError:
-            # The server stops: nothing is known of this attempt.
-            raise
-        except Exception:
-            self.log.failure("message {id} for {domain}", id=message.id, domain=domain)
-            text = "Something went wrong here; it has been logged"
-            attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="4.3.0", text=text)
-            return Result([Handover(Status.TEMPORARY, attempt)] * len(message.recipients))
-        finally:
-            content.close()

@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from mailkit.errors import NoSuchRecipient, OverQuota, StoreFull, StoreUnavailable
 from mailkit.model import DeliverBy, Path, Recipient
-from mailkit.queue import manager
-from mailkit.queue.manager import Outgoing, QueueSettings
+from mailkit.queue.dispatch import TROUBLE_INTERVAL
+from mailkit.queue.manager import LOOK_INTERVAL, Outgoing, QueueSettings
 from mailkit.queue.outcomes import Event
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
 from mailkit.queue.transport import Handover, Transport
@@ -42,10 +42,10 @@ class TroubleTests(QueueTestCase):
         self.patch(self.queue, "list_due", fail)
         id = await self.submit("eve@example.net")
         self.assertEqual(asked, [START])
-        self.pass_time(manager.TROUBLE_INTERVAL, step=1.0)
+        self.pass_time(TROUBLE_INTERVAL, step=1.0)
         self.assertEqual(len(asked), 2)
         self.patch(self.queue, "list_due", list_due)
-        self.pass_time(manager.TROUBLE_INTERVAL + manager.LOOK_INTERVAL, step=1.0)
+        self.pass_time(TROUBLE_INTERVAL + LOOK_INTERVAL, step=1.0)
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
 
     async def test_what_was_sent_is_not_sent_again_while_that_cannot_be_put_down(self) -> None:
@@ -61,7 +61,7 @@ class TroubleTests(QueueTestCase):
         self.assertEqual(len(self.transport.sent), 1)
         self.assertEqual(await self.states(ids[0]), [RecipientState.QUEUED])
         self.patch(self.queue, "record", record)
-        self.pass_time(manager.TROUBLE_INTERVAL)
+        self.pass_time(TROUBLE_INTERVAL)
         for id in ids:
             self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
         self.assertEqual(len(self.transport.sent), 3)

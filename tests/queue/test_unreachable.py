@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from mailkit.queue import manager
+from mailkit.queue import dispatch, manager
 from mailkit.queue.manager import QueueManager, QueueSettings
 from mailkit.queue.outcomes import Event
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
@@ -110,7 +110,8 @@ class UnreachableTests(QueueTestCase):
 
     async def test_more_than_goes_in_one_step_is_put_off(self) -> None:
         await self.submit("eve@example.net")
-        self.patch(manager, "BATCH", 10)
+        for module in (dispatch, manager):
+            self.patch(module, "BATCH", 10)
         ids = [await self.submit(f"{number}@example.net") for number in range(35)]
         self.pass_time(2, step=0.1)
         states = [state for id in ids for state in await self.states(id)]
