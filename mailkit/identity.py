@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
+from mailkit.hiding import hiding
 
+
+@hiding("secret")
 class LoginAttempt(NamedTuple):
     """Somebody wants to log in."""
 
@@ -26,6 +29,7 @@ class LoginOutcome(enum.Enum):
     NONE = "none"
 
 
+@hiding("password_hash")
 class Login(NamedTuple):
     """Who logs in."""
 
@@ -41,6 +45,7 @@ class Login(NamedTuple):
 MAX_APP_PASSWORDS = 50
 
 
+@hiding("digest")
 class AppPassword(NamedTuple):
     """A password of an account for one program; :mod:`mailkit.auth.app_passwords` makes it."""
 
@@ -64,6 +69,7 @@ class AppPassword(NamedTuple):
     used_by: str = ""
 
 
+@hiding("secret", "recovery")
 class SecondFactor(NamedTuple):
     """How an account proves that its user has a device (RFC 6238); see :mod:`mailkit.auth.totp`."""
 

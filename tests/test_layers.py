@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
-    " mailkit.annotations mailkit.files mailkit.identity mailkit.quiet"
+    " mailkit.annotations mailkit.files mailkit.hiding mailkit.identity mailkit.quiet"
     " mailkit.rights mailkit.statuscodes mailkit.translation mailkit.copies"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
@@ -125,7 +125,8 @@ RULES = (
     Rule("mailkit.errors mailkit.query mailkit.expiring", "mailkit._typing"),
     Rule("mailkit.spool", "mailkit._typing mailkit.wire.crc"),
     Rule("mailkit.annotations"),
-    Rule("mailkit.files mailkit.identity"),
+    Rule("mailkit.files mailkit.hiding"),
+    Rule("mailkit.identity", "mailkit.hiding"),
     Rule("mailkit.quiet mailkit.copies"),
     Rule("mailkit.model", "mailkit._typing mailkit.annotations mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),

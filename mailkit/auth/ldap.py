@@ -30,6 +30,7 @@ from mailkit.auth.workers import (
     UnusableAnswer,
 )
 from mailkit.errors import TemporaryFailure
+from mailkit.hiding import hiding
 from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
 from mailkit.wire.saslprep import MAX_TEXT
@@ -113,6 +114,7 @@ class Where(NamedTuple):
         return f"<users at {self.dn or self.search}>"
 
 
+@hiding("password")
 class _Entry(NamedTuple):
     dn: str
     account: str

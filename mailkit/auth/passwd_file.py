@@ -21,6 +21,7 @@ from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, wi
 from mailkit.auth.workers import Workers
 from mailkit.coroutines import Shared
 from mailkit.errors import TemporaryFailure
+from mailkit.hiding import hiding
 from mailkit.identity import Login
 from mailkit.interfaces import IClosableUserBase, IUserLookup
 
@@ -42,6 +43,7 @@ _BAD_NAME = re.compile(r"[\x00-\x20\x7f:]")
 _Version = tuple[int, ...]
 
 
+@hiding("password_hash")
 class _Entry(NamedTuple):
     account: str
     #: None for somebody who only gets mail.

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.secret_texts import ALPHABET, grouped, is_kept, keep, new_text
 from mailkit.errors import TemporaryFailure
+from mailkit.hiding import hiding
 from mailkit.identity import SecondFactor
 from mailkit.interfaces import ISecondFactorDirectory
 
@@ -85,6 +86,7 @@ def device_uri(factor: SecondFactor, account: str, issuer: str) -> str:
     return str(totp.provisioning_uri(name=account, issuer_name=issuer))
 
 
+@hiding("password")
 class SplitPassword(NamedTuple):
     """What a user has typed who needs a second factor."""
 

@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from mailkit.hiding import hiding
 from mailkit.imap.fetch import Section, parse_section
 from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault, canonical
 
@@ -42,6 +43,7 @@ class URLFault(ValueError):
     """It is no IMAP URL of a message; the text says why."""
 
 
+@hiding("token")
 class IMAPURL(NamedTuple):
     """A message or a part of one."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mailkit.hiding import hiding
 from mailkit.wire.saslprep import Unprepared, saslprep
 
 #: Octets of a command line with its line end. RFC 2449 section 4 asks for 255 at least; twice that
@@ -35,6 +36,7 @@ class CommandError(Exception):
         self.text = text
 
 
+@hiding("argument")
 class Command(NamedTuple):
     """One line from the client."""
 

@@ -70,7 +70,7 @@ class Webhook:
     """
 
     url: str
-    secrets: Sequence[bytes]
+    secrets: Sequence[bytes] = field(repr=False)
     events: Collection[str] | None = None
 
     def __post_init__(self) -> None:

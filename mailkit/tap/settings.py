@@ -79,7 +79,7 @@ class DeliverySettings:
     #: ``IClosableDelivery`` is closed with the service.
     routes: Mapping[str, str | IMessageDelivery] = field(default_factory=dict)
     #: Signs what routes send by HTTP.
-    route_secret: bytes | None = None
+    route_secret: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

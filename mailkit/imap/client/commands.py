@@ -99,7 +99,7 @@ class Command:
     #: For people and for the state: ``UID FETCH``.
     name: str
     #: Behind the name, each with the space before it.
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list, repr=False)
     #: Nothing else may be under way.
     alone: bool = False
     #: It names messages by number: no command that may remove any is under way, and none has gone

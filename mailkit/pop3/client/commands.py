@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailkit.client.errors import ProtocolError
 from mailkit.client.text import clean_text
@@ -27,7 +27,7 @@ class Command:
     #: For people: the verb.
     name: str
     #: As it is sent, without its line end.
-    line: bytes = b""
+    line: bytes = field(default=b"", repr=False)
     #: Takes the lines of a positive response that has several.
     collect: Callable[[bytes], object] | None = None
     #: Takes the message of a positive response that is one.
