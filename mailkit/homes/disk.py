@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from mailkit.errors import NoSuchAccount, StoreUnavailable
 from mailkit.files import FileEntry, FilePath, FileQuota, FileUsage
-from mailkit.homes.files import Files, OpenFile
+from mailkit.homes.files import Files, OpenFile, make_directory
 from mailkit.homes.usage import Usage
 from mailkit.interfaces import (
     ICountedHome,
@@ -84,7 +84,7 @@ class FileHomes:
         usage.quota = quota
         files = Files(path, self.max_entries, usage, self.min_free)
         try:
-            await self._in_thread(_make_home, path)
+            await self._in_thread(make_directory, path)
             await self._in_thread(files.measure)
         except OSError as error:
             raise StoreUnavailable("Your files are not available just now") from error
@@ -102,11 +102,6 @@ class FileHomes:
             self.quota.octets if octets is None else octets,
             self.quota.files if files is None else files,
         )
-
-
-def _make_home(path: str) -> None:
-    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-    os.makedirs(path, 0o700, exist_ok=True)
 
 
 def _file_name(account: str) -> str:

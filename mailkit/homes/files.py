@@ -3,6 +3,8 @@
 No path is ever given to the system as a whole. From the home each name is opened within the
 directory before it, and no symbolic link is followed, so that no exchange of a directory for a
 link at the right moment leads out.
+
+What is made, removed or renamed is so on the disk, too, when a function returns.
 """
 
 from __future__ import annotations
@@ -205,17 +207,20 @@ class Files:
             except BaseException:
                 self._usage.give_back(files=1)
                 raise
+            os.fsync(directory)
 
     def remove_directory(self, path: FilePath) -> None:
         with self._parent(path) as (directory, name):
             os.rmdir(name, dir_fd=directory)
             self._usage.give_back(files=1)
+            os.fsync(directory)
 
     def remove_file(self, path: FilePath) -> None:
         with self._parent(path) as (directory, name):
             freed = _freed(directory, name)
             os.unlink(name, dir_fd=directory)
             self._usage.give_back(*freed)
+            os.fsync(directory)
 
     def set_modified(self, path: FilePath, seconds: float) -> None:
         """:raises OSError: there is nothing that FTP shows."""
@@ -228,6 +233,32 @@ class Files:
             freed = _freed(target, new_name) if old != new else FileQuota()
             os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
             self._usage.give_back(*freed)
+            # The new name first: two of them are better than none.
+            os.fsync(target)
+            if old[:-1] != new[:-1]:
+                os.fsync(source)
+
+
+def make_directory(path: str) -> None:
+    """Make a directory that the server has chosen and those above it, durably, where it is not there.
+
+    :raises OSError: it cannot be made.
+    """
+    above = os.path.dirname(path)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    except FileNotFoundError:
+        make_directory(above)
+        os.mkdir(path, 0o700)
+    descriptor = os.open(above, _DIRECTORY & ~os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_is_file(directory: int, name: str) -> None:

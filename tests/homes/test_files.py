@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from unittest import mock
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from mailkit.errors import BeyondEnd, LimitExceeded, PermissionDenied
 from mailkit.homes.disk import FileHomes
-from mailkit.homes.files import Files
+from mailkit.homes.files import Files, make_directory
 from tests.ftp.support import FTPCase
 
 
@@ -74,6 +76,46 @@ class LinkTests(FTPCase):
     def test_removing_a_link_leaves_what_it_leads_to(self) -> None:
         self.files.remove_file(("leak",))
         self.assertEqual((self.root / "secret").read_bytes(), b"not yours")
+
+
+class PowerFailureTests(FTPCase):
+    """What is answered with success is on the disk: names are once their directory is flushed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = Files(str(self.home), 100)
+        self.kept: dict[str, list[str]] = {}
+
+    def flush(self, descriptor: int) -> None:
+        path = os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), self.root)
+        self.kept[path] = sorted(os.listdir(descriptor))
+
+    def check(
+        self, expected: dict[str, list[str]], work: Callable[..., object], *more: object
+    ) -> None:
+        """What is kept of directories when that is done."""
+        self.kept.clear()
+        with mock.patch.object(os, "fsync", self.flush):
+            work(*more)
+        self.assertEqual(self.kept, expected)
+
+    def test_directories_and_names(self) -> None:
+        files, home = self.files, f"files/{self.home.name}"
+        self.check({home: ["dir", "file", "new"]}, files.make_directory, ("new",))
+        self.check({f"{home}/dir": ["inner", "x"]}, files.make_directory, ("dir", "x"))
+        renamed = {home: ["dir", "new"], f"{home}/new": ["moved"]}
+        self.check(renamed, files.rename, ("file",), ("new", "moved"))
+        self.check({f"{home}/dir": ["x", "y"]}, files.rename, ("dir", "inner"), ("dir", "y"))
+        self.check({f"{home}/new": []}, files.remove_file, ("new", "moved"))
+        self.check({home: ["dir"]}, files.remove_directory, ("new",))
+
+    def test_a_new_home(self) -> None:
+        new = str(self.root / "a" / "b")
+        kept = {".": ["a", "files", "secret"], "a": ["b"]}
+        self.check(kept, make_directory, new)
+        self.assertEqual(os.stat(new).st_mode, 0o40700)
+        self.check({}, make_directory, new)
+        self.assertRaises(OSError, make_directory, str(self.root / "secret"))
 
 
 class FileTests(FTPCase):
