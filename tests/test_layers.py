@@ -62,7 +62,7 @@ PROTOCOL_PURE = (
     " mailkit.imap.appending mailkit.imap.url mailkit.imap.urlauth mailkit.imap.fuzzy mailkit.imap.metadata"
     " mailkit.imap.filters mailkit.imap.messagelimit mailkit.imap.comparator"
     " mailkit.imap.columns mailkit.imap.labels mailkit.imap.gmail_query mailkit.imap.conversion"
-    " mailkit.imap.patterns mailkit.imap.annotate mailkit.pop3.choice"
+    " mailkit.imap.patterns mailkit.imap.annotate mailkit.imap.spans mailkit.pop3.choice"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (

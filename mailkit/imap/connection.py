@@ -13,23 +13,20 @@ it, if need be, before it is sent) and after the last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mailkit._typing import override
 from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDenied
-from mailkit.imap import render
-from mailkit.imap.clients import ClientRule, find_rule
 from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.fetch import send_news
 from mailkit.imap.handlers.not_authenticated import greeting
-from mailkit.imap.handlers.registry import capability_list, offered, switched_on
-from mailkit.imap.handlers.table import Facts, Verb, facts_of
+from mailkit.imap.handlers.table import Verb
 from mailkit.imap.handlers.uidonly import NUMBERED
 from mailkit.imap.handlers.utf8 import WITHOUT_UTF8
 from mailkit.imap.notify import MESSAGE_EVENTS, Event
-from mailkit.imap.pushing import PushingConnection
+from mailkit.imap.offering import OfferingConnection
 from mailkit.imap.reader import (
     CommandOctets,
     CommandReader,
@@ -40,7 +37,7 @@ from mailkit.imap.reader import (
 )
 from mailkit.imap.session import MailboxGone, Selection, gone
 from mailkit.imap.state import State
-from mailkit.interfaces import ICapabilityMask, IMailAccount
+from mailkit.interfaces import IMailAccount
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
@@ -49,9 +46,6 @@ if TYPE_CHECKING:
 _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
 #: Takes a line without its end; None stands for one that was too long.
 LineHandler: TypeAlias = Callable[["IMAPProtocol", bytes | None], _Waiting]
-
-# One for all connections: frozenset() makes another one each time.
-_NOTHING: frozenset[bytes] = frozenset()
 
 
 class _Line(NamedTuple):
@@ -66,18 +60,10 @@ class _Update(NamedTuple):
     """Something has changed while the client idles."""
 
 
-class IMAPProtocol(PushingConnection):
+class IMAPProtocol(OfferingConnection):
     """One connection.
 
-    :ivar state: what RFC 3501 section 3 calls the state.
-    :ivar account: the account that is logged in.
     :ivar selection: the selected mailbox.
-    :ivar enabled: extensions that the client has switched on (RFC 5161).
-    :ivar extensions: names of the capabilities that are switched on for this client.
-    :ivar verbs: its commands.
-    :ivar quirks: what is done for clients that get something wrong.
-    :ivar known: what decides what is offered to it, once its login has settled that.
-    :ivar client: what the operator's settings say about the client's program.
     """
 
     # An idle connection is to cost little: slots beside the base class's dictionary.
@@ -87,15 +73,7 @@ class IMAPProtocol(PushingConnection):
         "_line_tag",
         "_reader",
         "_verb",
-        "account",
         "append",
-        "client",
-        "enabled",
-        "extensions",
-        "known",
-        "quirks",
-        "state",
-        "verbs",
     )
 
     factory: IMAPFactory
@@ -105,15 +83,8 @@ class IMAPProtocol(PushingConnection):
     max_response_line = 16 * 1024
 
     def __init__(self) -> None:
-        PushingConnection.__init__(self)
-        self.state = State.NOT_AUTHENTICATED
-        self.account: IMailAccount | None = None
+        OfferingConnection.__init__(self)
         self.append: AppendInProgress | None = None
-        self.enabled = self.extensions = _NOTHING
-        self.verbs: Mapping[bytes, Verb] = {}
-        self.known: Facts | None = None
-        self.client: ClientRule | None = None
-        self.quirks: frozenset[str] = frozenset()
         # The account under whose name this session is counted.
         self._counted = ""
         self._reader: CommandReader | None = None
@@ -129,7 +100,7 @@ class IMAPProtocol(PushingConnection):
         if account is not None:
             self.account = account
             self.state = State.AUTHENTICATED
-        self._adapt()
+        self.adapt()
         self.write(greeting(self))
 
     @override
@@ -410,67 +381,7 @@ class IMAPProtocol(PushingConnection):
                 code = code or b"EXPUNGEISSUED"
             self.ok(text, code)
 
-    def capabilities(self) -> bytes:
-        """What the server can do for this client now."""
-        return capability_list(facts_of(self), self.extensions)
-
-    @property
-    def offered(self) -> frozenset[bytes]:
-        """Names of the capabilities that this client is offered now."""
-        return offered(facts_of(self), self.extensions)
-
-    def offers(self, name: bytes) -> bool:
-        """Whether this client is offered a capability now."""
-        return name in offered(self.known or facts_of(self), self.extensions)
-
-    @property
-    @override
-    def refers(self) -> bool:
-        """Referrals are offered to this client now (RFC 2221, RFC 2193)."""
-        before = self.state is State.NOT_AUTHENTICATED
-        return self.offers(b"LOGIN-REFERRALS" if before else b"MAILBOX-REFERRALS")
-
-    def usable_extensions(self) -> frozenset[bytes]:
-        """Those whose arguments this client may use: QRESYNC must have been enabled."""
-        extensions = self.extensions
-        return extensions if b"QRESYNC" in self.enabled else extensions - {b"QRESYNC"}
-
-    def enable(self, *names: bytes) -> None:
-        """The client has switched extensions on (RFC 5161)."""
-        self.enabled = self.enabled.union(names)
-
-    def enable_condstore(self) -> None:
-        """The client has shown that it knows modification sequences (RFC 7162 section 3.1)."""
-        if b"CONDSTORE" in self.enabled:
-            return
-        self.enable(b"CONDSTORE")
-        selection = self.selection
-        if selection is not None:
-            selection.tells_modseqs = True
-            self.remark(selection.highest_modseq())
-
-    def enable_qresync(self) -> None:
-        """From now on VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.3)."""
-        self.enable_condstore()
-        self.enable(b"QRESYNC")
-        if self.selection is not None:
-            self.selection.tells_vanished = True
-
     # State.
-
-    @property
-    def rev2(self) -> bool:
-        """The client speaks IMAP4rev2."""
-        return b"IMAP4rev2" in self.enabled
-
-    @property
-    def utf8(self) -> bool:
-        """Names of mailboxes are UTF-8 both ways (RFC 9051 section 5.1, RFC 6855 section 3)."""
-        return not render.UTF8_NAMES.isdisjoint(self.enabled)
-
-    def mailbox_name(self, name: str) -> bytes:
-        """The name of a mailbox for a response to this client."""
-        return render.mailbox(name, self.utf8)
 
     @property
     def tag(self) -> bytes:
@@ -490,7 +401,7 @@ class IMAPProtocol(PushingConnection):
         if self._reader is not None:
             self._reader.max_line = self.factory.max_line
         self.state = State.AUTHENTICATED
-        self._adapt()
+        self.adapt()
         if self.factory.timeout < self.factory.login_timeout:
             self.set_idle_timer()
 
@@ -504,10 +415,10 @@ class IMAPProtocol(PushingConnection):
         self.account = None
         self._leave_session()
         self.state = State.NOT_AUTHENTICATED
-        self.enabled = _NOTHING
+        self.disable_all()
         self.reset_language()
         self._end_login()
-        self._adapt()
+        self.adapt()
         self.set_idle_timer()
 
     def _leave_session(self) -> None:
@@ -518,24 +429,6 @@ class IMAPProtocol(PushingConnection):
         if self._counted:
             self.factory.release_session(self._counted)
             self._counted = ""
-
-    def identified(self, fields: Mapping[str, str]) -> None:
-        """The client has told which program it is (RFC 2971)."""
-        self.client = find_rule(self.factory.clients, fields)
-        self._adapt()
-
-    def _adapt(self) -> None:
-        """Leave out what this account and this client are not to have."""
-        self.known = None
-        without = self.factory.without
-        account = self.account
-        if account is not None and ICapabilityMask.providedBy(account) and account.imap_without:
-            without = without.union(account.imap_without)
-        self.quirks = self.factory.quirks
-        if self.client is not None:
-            without |= self.client.without
-            self.quirks = self.client.quirks
-        self.extensions, self.verbs = switched_on(without)
 
     def select(self, selection: Selection) -> None:
         """From now on this mailbox is selected."""

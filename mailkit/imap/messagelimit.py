@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from mailkit.errors import LimitExceeded
-from mailkit.imap.state import Spans
+from mailkit.imap.spans import Spans
 from mailkit.query import And, Query, UIDs
 
 

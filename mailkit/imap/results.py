@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mailkit.imap import render
 from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault
-from mailkit.imap.state import Spans
+from mailkit.imap.spans import Spans
 
 #: Result options of one command.
 MAX_OPTIONS = 20

@@ -18,7 +18,8 @@ from mailkit.imap.fuzzy import forgiving
 from mailkit.imap.gmail_query import parse_gmail_query
 from mailkit.imap.grammar import MAX_NUMBER, SAVED, STAR, Arguments, SequenceSet, SyntaxFault
 from mailkit.imap.labels import has_label, read_label
-from mailkit.imap.state import SelectedState, Spans, merge
+from mailkit.imap.spans import Spans, merge
+from mailkit.imap.state import SelectedState
 from mailkit.model import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailkit.query import Comparison, Query
 

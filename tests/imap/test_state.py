@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap import state
 from mailkit.imap.grammar import SAVED, STAR
-from mailkit.imap.state import NoSuchNumber, SelectedState, merge, runs
+from mailkit.imap.spans import merge, runs
+from mailkit.imap.state import NoSuchNumber, SelectedState
 from mailkit.model import Changes, MessageInfo
 
 

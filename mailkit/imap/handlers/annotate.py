@@ -15,7 +15,7 @@ from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.sets import find_uids
 from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import Capability
-from mailkit.imap.state import Spans
+from mailkit.imap.spans import Spans
 from mailkit.interfaces import IAnnotatedMailbox, IAnnotatingAccount, IMailbox, IRestrictedMailbox
 
 if TYPE_CHECKING:

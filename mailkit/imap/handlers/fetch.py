@@ -27,7 +27,8 @@ from mailkit.imap.handlers.sets import resolve_ranges
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
-from mailkit.imap.state import Batch, Spans, runs
+from mailkit.imap.spans import Spans, runs
+from mailkit.imap.state import Batch
 from mailkit.interfaces import (
     IAnnotatedMailbox,
     IBatchReadingMailbox,

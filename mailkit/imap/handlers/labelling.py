@@ -14,7 +14,7 @@ from mailkit.imap.handlers.messagelimit import complete_limited, limit_spans, te
 from mailkit.imap.handlers.sets import find_uids
 from mailkit.imap.handlers.table import Capability, Facts
 from mailkit.imap.labels import Wanted, read_labels
-from mailkit.imap.state import Spans
+from mailkit.imap.spans import Spans
 from mailkit.interfaces import ILabelledMailbox, ILabellingAccount, IWritableMailbox
 from mailkit.model import FlagOp, StoreResult
 

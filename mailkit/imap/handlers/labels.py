@@ -14,7 +14,7 @@ from mailkit.imap.labels import (
     with_labels,
 )
 from mailkit.imap.session import Selection
-from mailkit.imap.state import merge
+from mailkit.imap.spans import merge
 from mailkit.interfaces import ILabelledMailbox
 from mailkit.model import Flags, MessageInfo
 from mailkit.query import All, Or, Query, UIDs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailkit.imap.handlers.table import Capability, Facts
 from mailkit.imap.messagelimit import TooManyMessages, count, last_of, limit_code
 from mailkit.imap.session import MailboxGone, Selection
-from mailkit.imap.state import Spans
+from mailkit.imap.spans import Spans
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol

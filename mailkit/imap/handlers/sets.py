@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.imap.grammar import SAVED, Command, SequenceSet, SyntaxFault
-from mailkit.imap.state import PIECE, NoSuchNumber, Spans, extend
+from mailkit.imap.spans import Spans, extend
+from mailkit.imap.state import PIECE, NoSuchNumber
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol

@@ -14,6 +14,7 @@ from mailkit.model import MailboxInfo
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
+    from mailkit.imap.offering import OfferingConnection
 
 Waiting: TypeAlias = Coroutine[Any, Any, None] | None
 
@@ -69,7 +70,7 @@ class Facts(NamedTuple):
         return self.provided is not None and self.provided.isOrExtends(ability)
 
 
-def facts_of(connection: IMAPProtocol) -> Facts:
+def facts_of(connection: OfferingConnection) -> Facts:
     """What decides it for the client of a connection, as it stands now."""
     if connection.known is not None:
         return connection.known
