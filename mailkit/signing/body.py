@@ -16,6 +16,8 @@ from mailkit.smtp.client.convert import Conversion
 from mailkit.spool import MEMORY_LIMIT, READ_BUFFER, Spool
 
 _BLANKS = re.compile(rb"[\t ]+")
+#: Octets of a line, without its end, that each server takes (RFC 5321 section 4.5.3.1.6).
+MAX_LINE = 998
 #: Empty lines that are hashed in one go.
 _LINES = 4096
 
@@ -80,28 +82,51 @@ def read_pieces(content: BinaryIO, start: int) -> Iterator[bytes]:
         yield piece
 
 
+class _LineLengths:
+    """Finds out whether there is a line that is too long."""
+
+    def __init__(self) -> None:
+        self.too_long = False
+        # Octets of the line that has not ended.
+        self._held = 0
+
+    def feed(self, piece: bytes) -> None:
+        """The next octets."""
+        position = -self._held
+        while not self.too_long and len(piece) - position > MAX_LINE:
+            found = piece.rfind(b"\n", max(0, position), max(0, position + MAX_LINE + 2))
+            self.too_long = found < 0
+            position = found + 1
+        last = piece.rfind(b"\n", max(0, position))
+        self._held = len(piece) - (position if last < 0 else last + 1)
+
+
 def settle(content: BinaryIO, *, seven_bit: bool, binary: bool = False) -> Spool | None:
     """Bring a message into the form in which it can travel: nobody on the way changes it then.
 
-    Line ends become CRLF, as the client would make them; 8-bit parts are encoded, as RFC 6376
-    section 5.3 advises, for any server on the way may do that, and break the signature.
+    Line ends become CRLF, as the client would make them; parts with 8 bits or long lines are encoded, as
+    RFC 6376 section 5.3 advises, for any server on the way may do that, and break the signature.
 
-    :param seven_bit: encode 8-bit parts, where that may be done.
+    :param seven_bit: encode such parts, where that may be done.
     :param binary: lines are nothing special in it (RFC 3030).
     :returns: the message in that form, for the caller to close; None when it is in it already.
     """
     content.seek(0)
     source = Content(content)
     survey = Survey("keep" if binary else "normalise")
+    lengths = _LineLengths()
     for piece in source.pieces():
         survey.feed(piece)
+        lengths.feed(piece)
     needs, normalise = survey.finish()
-    if seven_bit and (needs.eight_bit or needs.binary):
-        try:
-            return _convert(source, needs, normalise)
-        except Unsendable:
-            # What is signed or encrypted must not be changed, and an UTF-8 header cannot be.
-            pass
+    if seven_bit and (needs.eight_bit or needs.binary or lengths.too_long):
+        # A header in UTF-8 stays one: then the rest is made to fit wherever that can go.
+        for keep_8bit in (False, True):
+            try:
+                return _convert(source, needs, normalise, keep_8bit)
+            except Unsendable:
+                # What is signed or encrypted must not be changed.
+                pass
     if not normalise:
         return None
     spool = Spool()
@@ -110,7 +135,7 @@ def settle(content: BinaryIO, *, seven_bit: bool, binary: bool = False) -> Spool
     return spool
 
 
-def _convert(source: Content, needs: ContentNeeds, normalise: bool) -> Spool:
+def _convert(source: Content, needs: ContentNeeds, normalise: bool, keep_8bit: bool) -> Spool:
     pieces = normalised(source.pieces()) if normalise else source.pieces()
     data: Octets
     with tempfile.TemporaryFile() as file:
@@ -121,7 +146,7 @@ def _convert(source: Content, needs: ContentNeeds, normalise: bool) -> Spool:
                 file.write(piece)
             file.flush()
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        conversion = Conversion(data, keep_8bit=False)
+        conversion = Conversion(data, keep_8bit, max_line=MAX_LINE)
         try:
             for _ in conversion.run():
                 pass

@@ -141,6 +141,42 @@ class SigningTests(TestCase):
         self.assertTrue(signed.endswith(message))
         self.assertEqual(verify(signed, both_keys()), [True, True])
 
+    async def test_long_lines_are_encoded_first(self) -> None:
+        # RFC 5321 section 4.5.3.1.6: other servers cut them, which breaks the signature.
+        head = b"From: ann@example.org\r\nMIME-Version: 1.0\r\nContent-Type: %b\r\n\r\n"
+        for kind, encoding in (
+            (b"text/html", b"quoted-printable"),
+            (b"application/json", b"base64"),
+        ):
+            signed = await self.send(head % kind + b"x\r\n" * 30_000 + b"y" * 999 + b"\r\n")
+            self.assertLessEqual(max(map(len, signed.split(b"\r\n"))), 78)
+            self.assertIn(b"Content-Transfer-Encoding: " + encoding, signed)
+            self.assertEqual(verify(signed, both_keys()), [True, True])
+            body = parse(signed).get_payload(decode=True)
+            self.assertTrue(
+                isinstance(body, bytes) and body.endswith(b"x\r\n" + b"y" * 999 + b"\r\n")
+            )
+        for lines in (b"y" * 998 + b"\r\n", b"y" * 998, b"x\r\n" * 30_000 + b"y" * 998 + b"\r\n"):
+            message = head % b"text/plain" + lines
+            self.assertTrue((await self.send(message)).endswith(message))
+        message = head % b"text/plain" + b"y" * 70_000
+        self.assertTrue((await self.send(message, seven_bit=False)).endswith(message))
+        signed = await self.send(message)
+        self.assertLessEqual(max(map(len, signed.split(b"\r\n"))), 78)
+        # What somebody else has signed stays as it is.
+        parts = b'multipart/signed; boundary="b"'
+        message = head % parts + b"--b\r\n\r\n" + b"y" * 2000 + b"\r\n--b--\r\n"
+        self.assertTrue((await self.send(message)).endswith(message))
+
+    async def test_binary_parts_beside_a_header_in_utf_8(self) -> None:
+        # The header needs 8 bits whatever becomes of the rest; binary octets don't go everywhere.
+        envelope = queue_envelope("eve@example.net", account="ann@example.org")
+        envelope.body = "BINARYMIME"
+        message = "Subject: Gr\u00fc\u00dfe\r\n".encode() + EIGHT_BIT + b"\rx\0\r\n"
+        signed = await self.send(message, envelope)
+        self.assertIn(b"Content-Transfer-Encoding: base64", signed)
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+
     async def test_line_ends_are_corrected_first(self) -> None:
         signed = await self.send((TEXT % b"ann@example.org").replace(b"\r\n", b"\n"))
         self.assertTrue(signed.endswith(TEXT % b"ann@example.org"))

@@ -36,11 +36,20 @@ class Conversion:
     :param data: the message, with CRLF line ends wherever it is text.
     :param keep_8bit: the server has 8BITMIME: only binary parts are encoded.
     :param may_shorten: it is a report, which need not return a message whole.
+    :param max_line: octets of a line, without its end; parts with longer ones are encoded, too.
     """
 
-    def __init__(self, data: Octets, keep_8bit: bool, may_shorten: bool = False) -> None:
+    def __init__(
+        self,
+        data: Octets,
+        keep_8bit: bool,
+        may_shorten: bool = False,
+        *,
+        max_line: int | None = None,
+    ) -> None:
         self._data = data
         self._limit = _EIGHT_BIT if keep_8bit else _SEVEN_BIT
+        self._max_line = max_line
         self._may_shorten = may_shorten
         self._needs: dict[Part, int] = {}
         #: A part of which only the header of the message in it is left.
@@ -151,8 +160,21 @@ class Conversion:
             if not piece.isascii():
                 level = _EIGHT_BIT
             yield
+        if self._has_long_line(start, end):
+            level = max(level, self._limit + 1)
         # A delimiter's line end was cut off: a CR before it would stand alone.
         return _BINARY if held else level
+
+    def _has_long_line(self, position: int, end: int) -> bool:
+        if self._max_line is None:
+            return False
+        while end - position > self._max_line:
+            # From the far end of a line that is just not too long: most are passed over together.
+            found = self._data.rfind(b"\n", position, min(position + self._max_line + 2, end))
+            if found < 0:
+                return True
+            position = found + 1
+        return False
 
     def _check(self, part: Part) -> None:
         """
