@@ -33,6 +33,7 @@ from twisted.logger import Logger
 
 from mailkit._typing import override
 from mailkit.errors import MailError
+from mailkit.store.sqlite.flusher import Flusher
 from mailkit.store.sqlite.outage import is_unsure, refusal
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.transaction import NamesOf, Touched, Transaction
@@ -111,43 +112,6 @@ class _Raised(NamedTuple):
 
 class _Unflushed(Exception):
     """The index has committed a batch of which the log may lack bodies."""
-
-
-class _Flusher:
-    """A thread that flushes the log while the writer's own thread is busy with the index."""
-
-    def __init__(self, flush: Callable[[], None]) -> None:
-        self._flush = flush
-        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._loop, name="mailkit-flusher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def begin(self) -> None:
-        self._requests.put(True)
-
-    def end(self) -> None:
-        """Wait until what was begun is done.
-
-        :raises OSError: the disk refused.
-        """
-        if (error := self._answers.get()) is not None:
-            raise error
-
-    def stop(self) -> None:
-        self._requests.put(False)
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while self._requests.get():
-            try:
-                self._flush()
-            except OSError as error:
-                self._answers.put(error)
-            else:
-                self._answers.put(None)
 
 
 class _Isolate(Exception):
@@ -234,7 +198,7 @@ class Writer:
             " what removes mail; new mail is refused for now ({times} times)",
             "new mail is taken again in {directory}; {free} octets of its disk are free",
         )
-        self._flusher = _Flusher(tx.log.flush)
+        self._flusher = Flusher(tx.log.flush)
         self._stopped: Deferred[None] = Deferred()
         self._thread = threading.Thread(target=self._loop, name="mailkit-writer", daemon=True)
 
