@@ -44,8 +44,8 @@ from mailkit.store.sqlite.directory import (
     ChangeDirectory,
     read_quota,
     read_quota_limits,
-    set_quota,
 )
+from mailkit.store.sqlite.directory_changes import set_quota
 from mailkit.store.sqlite.fetched import ForgetFetched, list_fetched
 from mailkit.store.sqlite.keys import MakeKey, RemoveKeys, find_key
 from mailkit.store.sqlite.log import SPOOL_RESERVE

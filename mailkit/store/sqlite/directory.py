@@ -18,9 +18,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import (
-    AccountExists,
     NoSuchAccount,
-    PermissionDenied,
     StoreUnavailable,
 )
 from mailkit.identity import Login
@@ -38,33 +36,29 @@ from mailkit.interfaces import (
     IScramDirectory,
     ISecondFactorDirectory,
 )
-from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Path, Quota, Resolution
+from mailkit.model import INBOX, Path, Quota, Resolution
 from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.store import addresses
 from mailkit.store.naming import canonical_name, capability_names
 from mailkit.store.sharing.records import canonical_identifier
+from mailkit.store.sqlite import directory_changes as changes
 from mailkit.store.sqlite.access import (
-    change_entry,
     find_mailbox_id,
-    forget_account,
     get_entries,
 )
 from mailkit.store.sqlite.app_passwords import AppPasswordTables
 from mailkit.store.sqlite.changes import Change, find_account
 from mailkit.store.sqlite.file_quotas import FileQuotaTables
 from mailkit.store.sqlite.generations import refuse_backup
-from mailkit.store.sqlite.journal import Note
-from mailkit.store.sqlite.mailboxes import insert_mailbox
 from mailkit.store.sqlite.maildrops import MaildropTables
 from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
-from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE, mailbox_note
+from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.scram import ScramTables
 from mailkit.store.sqlite.second_factors import SecondFactorTables
 from mailkit.store.sqlite.transaction import DIRECTORY, SHARED, Transaction
 from mailkit.store.sqlite.writer import Operation
-from mailkit.wire.domains import canonical_domain
 
 _QUOTA = f"SELECT id, {QUOTA_LIMITS} FROM account WHERE name = ?"
 
@@ -161,115 +155,6 @@ class AddressTables:
         return self.one("SELECT name FROM account ORDER BY id LIMIT 1")
 
 
-def _exists(connection: sqlite3.Connection, sql: str, *values: object) -> bool:
-    return connection.execute(sql, values).fetchone() is not None
-
-
-def _is_taken(connection: sqlite3.Connection, address: str) -> bool:
-    return _exists(
-        connection,
-        "SELECT 1 FROM account WHERE name = ? UNION ALL SELECT 1 FROM alias WHERE address = ?",
-        address,
-        address,
-    )
-
-
-def add_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[Note]:
-    name = addresses.valid_domain(domain)
-    if _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
-        raise AccountExists
-    connection.execute("INSERT INTO domain VALUES (?)", (name,))
-    return []
-
-
-def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[Note]:
-    name = canonical_domain(domain)
-    if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
-        raise NoSuchAccount("That domain is not served here")
-    if _exists(
-        connection,
-        "WITH ending (text) AS (SELECT ?)"
-        " SELECT 1 FROM account, ending WHERE substr(name, -length(text)) = text"
-        " UNION ALL SELECT 1 FROM alias, ending WHERE substr(address, -length(text)) = text",
-        "@" + name,
-    ):
-        raise PermissionDenied("There are accounts or aliases in that domain")
-    connection.execute("DELETE FROM domain WHERE name = ?", (name,))
-    return []
-
-
-def add_account(
-    account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    name = addresses.canonical_address(account)
-    if _is_taken(connection, name):
-        raise AccountExists
-    cursor = connection.execute(
-        "INSERT INTO account (name, password_hash) VALUES (?, ?)", (name, password_hash)
-    )
-    account_id = int(cursor.lastrowid or 0)
-    notes: list[Note] = [["account", name]]
-    for mailbox, special_use in NEW_ACCOUNT_MAILBOXES.items():
-        mailbox_id = insert_mailbox(connection, account_id, mailbox, now, special_use)
-        connection.execute("INSERT INTO subscription VALUES (?, ?)", (account_id, mailbox))
-        notes.append(mailbox_note(connection, name, mailbox_id))
-        notes.append(["subscribed", name, mailbox, True])
-    connection.execute("INSERT OR IGNORE INTO domain VALUES (?)", (name.rpartition("@")[2],))
-    return notes
-
-
-def remove_account(account: str, connection: sqlite3.Connection, now: int) -> list[Note]:
-    account_id, name = find_account(connection, account)
-    forget_account(connection, account_id, name)
-    # The server's maintenance removes the messages bit by bit.
-    connection.execute(
-        "INSERT INTO doomed_mailbox SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
-    )
-    for table in ("mailbox", "subscription", "keyword_set", "delegate", "thread_key"):
-        connection.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
-    connection.execute("DELETE FROM account WHERE id = ?", (account_id,))
-    for alias, targets in connection.execute("SELECT address, targets FROM alias").fetchall():
-        if [addresses.canonical_local_part(target) for target in json.loads(targets)] == [name]:
-            connection.execute("DELETE FROM alias WHERE address = ?", (alias,))
-    return [["no-account", name]]
-
-
-def set_quota(
-    account: str | None,
-    max_octets: int | None,
-    max_messages: int | None,
-    max_mailboxes: int | None,
-    connection: sqlite3.Connection,
-    now: int,
-) -> list[Note]:
-    if account is None:
-        connection.executemany(
-            "INSERT OR REPLACE INTO setting VALUES (?, ?)",
-            [
-                ("max_octets", max_octets),
-                ("max_messages", max_messages),
-                ("max_mailboxes", max_mailboxes),
-            ],
-        )
-    else:
-        account_id, _ = find_account(connection, account)
-        connection.execute(
-            "UPDATE account SET max_octets = ?, max_messages = ?, max_mailboxes = ? WHERE id = ?",
-            (max_octets, max_messages, max_mailboxes, account_id),
-        )
-    return []
-
-
-def set_imap_without(
-    account: str, names: Sequence[str], connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    account_id, _ = find_account(connection, account)
-    connection.execute(
-        "UPDATE account SET imap_without = ? WHERE id = ?", (" ".join(names) or None, account_id)
-    )
-    return []
-
-
 def read_quota(connection: sqlite3.Connection, limits: QuotaLimits) -> Quota:
     """What an account has, beside its limits."""
     account_id, max_octets, max_messages, max_mailboxes = limits
@@ -283,80 +168,6 @@ def read_quota_limits(connection: sqlite3.Connection, account: str) -> QuotaLimi
     if row is None:
         raise NoSuchAccount
     return row
-
-
-def set_administrator(
-    account: str, administrator: bool, connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    account_id, _ = find_account(connection, account)
-    connection.execute(
-        "UPDATE account SET administrator = ? WHERE id = ?", (administrator, account_id)
-    )
-    return []
-
-
-def add_alias(
-    alias: str, targets: Sequence[str], connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    address = addresses.canonical_alias(alias)
-    domain = address.rpartition("@")[2]
-    if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", domain):
-        raise NoSuchAccount("The alias's domain is not served here; add the domain first")
-    if _is_taken(connection, address):
-        raise AccountExists
-    wanted = addresses.canonical_targets(address, targets)
-    connection.execute("INSERT INTO alias VALUES (?, ?)", (address, json.dumps(wanted)))
-    return []
-
-
-def remove_alias(alias: str, connection: sqlite3.Connection, now: int) -> list[Note]:
-    address = addresses.canonical_alias(alias)
-    if not _exists(connection, "SELECT 1 FROM alias WHERE address = ?", address):
-        raise NoSuchAccount("No such alias")
-    connection.execute("DELETE FROM alias WHERE address = ?", (address,))
-    return []
-
-
-def add_delegate(
-    account: str, address: str, connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    account_id, _ = find_account(connection, account)
-    entry = account_id, addresses.canonical_alias(address)
-    added = connection.execute("INSERT OR IGNORE INTO delegate VALUES (?, ?)", entry)
-    if not added.rowcount:
-        raise AccountExists(addresses.DELEGATE_EXISTS)
-    return []
-
-
-def remove_delegate(
-    account: str, address: str, connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    account_id, _ = find_account(connection, account)
-    entry = account_id, addresses.canonical_alias(address)
-    removed = connection.execute("DELETE FROM delegate WHERE account_id = ? AND address = ?", entry)
-    if not removed.rowcount:
-        raise NoSuchAccount(addresses.NO_DELEGATE)
-    return []
-
-
-def set_acl(
-    account: str,
-    mailbox: str,
-    identifier: str,
-    rights: Rights,
-    op: RightsOp,
-    connection: sqlite3.Connection,
-    now: int,
-) -> list[Note]:
-    _, owner = find_account(connection, account)
-    mailbox_id = find_mailbox_id(connection, owner, canonical_name(mailbox))
-    return [change_entry(connection, mailbox_id, identifier, rights, op)]
-
-
-def set_public(account: str, public: bool, connection: sqlite3.Connection, now: int) -> list[Note]:
-    account_id, name = find_account(connection, account)
-    connection.execute("UPDATE account SET public = ? WHERE id = ?", (public, account_id))
-    return [["public", name, public]]
 
 
 class ChangeDirectory(Operation[None]):
@@ -448,20 +259,20 @@ class DirectoryBase(
         return await self._book.list_domains()
 
     async def add_domain(self, domain: str) -> None:
-        await self.apply(partial(add_domain, domain))
+        await self.apply(partial(changes.add_domain, domain))
 
     async def remove_domain(self, domain: str) -> None:
-        await self.apply(partial(remove_domain, domain))
+        await self.apply(partial(changes.remove_domain, domain))
 
     async def list_accounts(self) -> Sequence[str]:
         rows = self.connection().execute("SELECT name FROM account ORDER BY name").fetchall()
         return [name for (name,) in rows]
 
     async def add_account(self, name: str, password_hash: str | None = None) -> None:
-        await self.apply(partial(add_account, name, password_hash))
+        await self.apply(partial(changes.add_account, name, password_hash))
 
     async def remove_account(self, name: str) -> None:
-        await self.apply(partial(remove_account, name))
+        await self.apply(partial(changes.remove_account, name))
 
     async def set_password_hash(self, account: str, password_hash: str | None) -> None:
         await self.set_password(account, password_hash, ())
@@ -485,7 +296,9 @@ class DirectoryBase(
         max_messages: int | None,
         max_mailboxes: int | None = None,
     ) -> None:
-        await self.apply(partial(set_quota, account, max_octets, max_messages, max_mailboxes))
+        await self.apply(
+            partial(changes.set_quota, account, max_octets, max_messages, max_mailboxes)
+        )
 
     async def list_administrators(self) -> Sequence[str]:
         rows = self.connection().execute(
@@ -494,7 +307,7 @@ class DirectoryBase(
         return [name for (name,) in rows.fetchall()]
 
     async def set_administrator(self, account: str, administrator: bool) -> None:
-        await self.apply(partial(set_administrator, account, administrator))
+        await self.apply(partial(changes.set_administrator, account, administrator))
 
     async def get_imap_without(self, account: str) -> Sequence[str]:
         account_id, _ = find_account(self.connection(), account)
@@ -502,17 +315,17 @@ class DirectoryBase(
         return names.split() if names else []
 
     async def set_imap_without(self, account: str, names: Collection[str]) -> None:
-        await self.apply(partial(set_imap_without, account, capability_names(names)))
+        await self.apply(partial(changes.set_imap_without, account, capability_names(names)))
 
     async def list_aliases(self) -> Sequence[tuple[str, Sequence[str]]]:
         rows = self.connection().execute("SELECT address, targets FROM alias ORDER BY address")
         return [(address, tuple(json.loads(targets))) for address, targets in rows.fetchall()]
 
     async def add_alias(self, alias: str, targets: Sequence[str]) -> None:
-        await self.apply(partial(add_alias, alias, tuple(targets)))
+        await self.apply(partial(changes.add_alias, alias, tuple(targets)))
 
     async def remove_alias(self, alias: str) -> None:
-        await self.apply(partial(remove_alias, alias))
+        await self.apply(partial(changes.remove_alias, alias))
 
     async def get_acl(self, account: str, mailbox: str) -> Sequence[Grant]:
         connection = self.connection()
@@ -524,23 +337,23 @@ class DirectoryBase(
         self, account: str, mailbox: str, identifier: str, rights: Rights, op: RightsOp
     ) -> None:
         known = await canonical_identifier(self, identifier)
-        await self.apply(partial(set_acl, account, mailbox, known, rights, op))
+        await self.apply(partial(changes.set_acl, account, mailbox, known, rights, op))
 
     async def list_public(self) -> Sequence[str]:
         rows = self.connection().execute("SELECT name FROM account WHERE public ORDER BY name")
         return [name for (name,) in rows.fetchall()]
 
     async def set_public(self, account: str, public: bool) -> None:
-        await self.apply(partial(set_public, account, public))
+        await self.apply(partial(changes.set_public, account, public))
 
     async def list_delegates(self) -> Sequence[tuple[str, str]]:
         return self.connection().execute(_DELEGATES).fetchall()
 
     async def add_delegate(self, account: str, address: str) -> None:
-        await self.apply(partial(add_delegate, account, address))
+        await self.apply(partial(changes.add_delegate, account, address))
 
     async def remove_delegate(self, account: str, address: str) -> None:
-        await self.apply(partial(remove_delegate, account, address))
+        await self.apply(partial(changes.remove_delegate, account, address))
 
 
 class SQLiteDirectory(DirectoryBase):
