@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
+from mailkit.errors import NoSuchMailbox, NoSuchMessage
 from mailkit.interfaces import (
     IAnnotatedMailbox,
     IBatchReadingMailbox,
@@ -37,7 +37,6 @@ from mailkit.mime.chosen import choose_fields
 from mailkit.model import (
     DELETED,
     SEEN,
-    SYSTEM_FLAGS,
     AppendMessage,
     AppendResult,
     Changes,
@@ -54,6 +53,7 @@ from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
 from mailkit.store.annotations import check_annotations, writable
 from mailkit.store.memory_annotations import AnnotatedMailbox
 from mailkit.store.memory_content import Content
+from mailkit.store.memory_keywords import Keywords
 from mailkit.store.memory_labels import MemoryLabels
 from mailkit.store.sharing.records import Place
 from mailkit.wire.dotstuff import lacks_line_end
@@ -61,15 +61,11 @@ from mailkit.wire.dotstuff import lacks_line_end
 if TYPE_CHECKING:
     from mailkit.store.memory_account import MemoryAccount
 
-#: Different keywords that one mailbox remembers.
-MAX_KEYWORDS = 1000
 #: Vanished UIDs that one mailbox remembers; a client that was away longer hears of all that lack.
 MAX_VANISHED = 100_000
 
 #: Values of entries by name, of each user; None stands for those that are shared.
 Entries = dict["str | None", dict[str, bytes]]
-
-_SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
 
 
 @implementer(
@@ -129,8 +125,7 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
         self._vanished: dict[int, int] = {}
         #: Up to here, vanished UIDs are not remembered any more.
         self._forgotten = 0
-        #: Keyword in lower case to its first spelling.
-        self._keywords: dict[str, str] = {}
+        self._keywords = Keywords(self._infos)
         self._uids: array[int] | None = None
         self._watchers: dict[object, Callable[[], None]] = {}
         self._deleted = False
@@ -315,7 +310,7 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
         if messages and not moved:
             octets = sum(len(content.octets) for content, _, _ in messages)
             self._account.quota().check(octets, len(messages))
-        flags = self._canonical_flags([flags for _, flags, _ in messages])
+        flags = self._keywords.canonical([flags for _, flags, _ in messages])
         if not messages:
             return []
         modseq = self._account.next_modseq()
@@ -374,7 +369,7 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
     ) -> StoreResult:
         """The same at once."""
         self._check()
-        (given,) = self._canonical_flags(
+        (given,) = self._keywords.canonical(
             [changeable(flags, rights)], remember=op is not FlagOp.REMOVE
         )
         results: list[MessageInfo] = []
@@ -552,34 +547,6 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
             except Exception:
                 # The change has happened; who made it is not to blame for the watcher.
                 self.log.failure("a watcher of mailbox {name} failed", name=self.name)
-
-    def _canonical_flags(self, sets: Sequence[Flags], remember: bool = True) -> list[Flags]:
-        """Flags in the spelling of this mailbox; new keywords are remembered, all or none.
-
-        \\Recent and system flags that nobody defined are left out (RFC 3501 section 7.1).
-
-        :raises LimitExceeded: too many keywords.
-        """
-        if remember:
-            self._remember_keywords(flag for flags in sets for flag in sorted(flags))
-        known = {**self._keywords, **_SYSTEM_FLAGS}
-        return [
-            frozenset(known[flag.lower()] for flag in flags if flag.lower() in known)
-            for flags in sets
-        ]
-
-    def _remember_keywords(self, flags: Iterable[str]) -> None:
-        new: dict[str, str] = {}
-        for flag in flags:
-            if not flag.startswith("\\") and flag.lower() not in self._keywords:
-                new.setdefault(flag.lower(), flag)
-        if len(self._keywords) + len(new) > MAX_KEYWORDS:
-            used = frozenset[str]().union(*(info.flags for info in self._infos.values()))
-            kept = {lower: flag for lower, flag in self._keywords.items() if flag in used}
-            if len(kept) + len(new) > MAX_KEYWORDS:
-                raise LimitExceeded(f"A mailbox has at most {MAX_KEYWORDS} different keywords")
-            self._keywords = kept
-        self._keywords.update(new)
 
 
 def _apply(op: FlagOp, old: Flags, given: Flags) -> Flags:

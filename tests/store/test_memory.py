@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from mailkit.errors import LimitExceeded, NoSuchMailbox
 from mailkit.interfaces import ISearchableMailbox
 from mailkit.model import AppendMessage, FlagOp, Path
-from mailkit.store import memory_account, memory_mailbox
+from mailkit.store import memory_account, memory_keywords, memory_mailbox
 from mailkit.store.memory import MemoryStore
 from mailkit.store.memory_account import MemoryAccount
 from mailkit.store.memory_mailbox import MemoryMailbox
@@ -94,7 +94,7 @@ class MemoryStoreTests(TestCase):
         self.assertGreaterEqual(mailbox.uid_validity, 1_700_000_000)
 
     async def test_too_many_keywords(self) -> None:
-        self.patch(memory_mailbox, "MAX_KEYWORDS", 3)
+        self.patch(memory_keywords, "MAX_KEYWORDS", 3)
         mailbox = await self.inbox(1)
         uids = [1]
         await mailbox.store_flags(uids=uids, op=FlagOp.REPLACE, flags=frozenset({"a", "b", "c"}))
