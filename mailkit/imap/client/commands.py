@@ -11,7 +11,7 @@ from mailkit.annotations import Annotation
 from mailkit.client.content import Content
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import RangeSet
-from mailkit.imap.client.values import Status
+from mailkit.imap.client.values import PassedOver, Status
 from mailkit.mime.nstring import MAX_QUOTED
 from mailkit.model import SYSTEM_FLAGS
 from mailkit.spool import Spool
@@ -141,6 +141,17 @@ class Command:
             and other.fetches is not None
             and self.fetches.overlaps(other.fetches)
         )
+
+    def may_ask(self, response: PassedOver, uid: int | None) -> bool:
+        """Whether this may be answered so.
+
+        :param uid: of the message, where that is known.
+        """
+        if response.name != "FETCH":
+            return self.fetches is None and self.name != "IDLE"
+        if self.fetches is None:
+            return self.name == "UID FETCH"
+        return uid is None or uid in self.fetches
 
 
 def quoted(octets: bytes) -> Part:

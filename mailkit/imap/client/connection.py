@@ -25,9 +25,15 @@ from mailkit.client.errors import (
     TimedOut,
 )
 from mailkit.imap.client.commands import Command, Literal
-from mailkit.imap.client.errors import FarewellSaid, NotUnderstood, NumbersChanged, Refused
-from mailkit.imap.client.reader import ResponseReader, Sink
-from mailkit.imap.client.responses import Typed, parse_response
+from mailkit.imap.client.errors import (
+    FarewellSaid,
+    NotUnderstood,
+    NumbersChanged,
+    Refused,
+    ResponseTooLarge,
+)
+from mailkit.imap.client.reader import Response, ResponseReader, Sink
+from mailkit.imap.client.responses import Typed, parse_response, pass_over
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
 from mailkit.imap.client.text import words
@@ -35,6 +41,7 @@ from mailkit.imap.client.values import (
     Capabilities,
     Continuation,
     Enabled,
+    PassedOver,
     Status,
     Tagged,
 )
@@ -61,6 +68,8 @@ class Flight(pipeline.Flight):
         self.continuations: deque[bytes] = deque()
         #: Responses that were collected.
         self.count = 0
+        #: An answer was too large to be read.
+        self.excess: ResponseTooLarge | None = None
 
 
 class Connection(pipeline.Pipeline[Flight]):
@@ -116,8 +125,7 @@ class Connection(pipeline.Pipeline[Flight]):
         try:
             while self.failure is None and (response := self._reader.read()) is not None:
                 self.size = len(response.octets)
-                limits = self.settings.limits
-                self._dispatch(parse_response(response, limits, greeting=self.greeting is None))
+                self._take(response)
         except ClientError as error:
             self.fail(error)
         except OSError as error:
@@ -153,6 +161,45 @@ class Connection(pipeline.Pipeline[Flight]):
 
     # Responses.
 
+    def _take(self, response: Response) -> None:
+        limits, greeting = self.settings.limits, self.greeting is None
+        try:
+            typed = parse_response(response, limits, greeting=greeting)
+        except ResponseTooLarge as error:
+            for content in response.contents.values():
+                if content is not None:
+                    content.close()
+            if greeting:
+                raise
+            self._pass_over(pass_over(response.octets), error)
+        else:
+            self._dispatch(typed)
+
+    def _pass_over(self, response: PassedOver, error: ResponseTooLarge) -> None:
+        """A response was too large: whoever may have asked for it does not get it."""
+        for flight in self._askers(response):
+            flight.excess = error
+        if response.name == "BYE":
+            self._farewell = Status("BYE", None, "")
+        self._count_octets()
+        if response.name in ("OK", "NO", "BAD") and response.tag:
+            self._end(Tagged(response.tag, Status(response.name, None, error.text)))
+            return
+        self._count_unasked()
+        for listener in list(self.listeners):
+            listener(response)
+
+    def _askers(self, response: PassedOver) -> list[Flight]:
+        """Those of the commands under way that a response may answer."""
+        for found in (
+            [each for each in self._flights if each.tag == response.tag],
+            [each for each in self._flights if response.name in each.command.answers],
+        ):
+            if found:
+                return found
+        uid = self.selected.uid_of(response.number) if self.selected is not None else None
+        return [each for each in self._flights if each.command.may_ask(response, uid)]
+
     def _dispatch(self, response: Typed) -> None:
         if self.greeting is None:
             assert isinstance(response, Status)
@@ -181,13 +228,10 @@ class Connection(pipeline.Pipeline[Flight]):
             self._note_enabled(response.names)
         if self.selected is not None:
             response = self.selected.note(response)
-        if self._flights and not self._flights[0].streaming:
-            self._octets += self.size
-            if self._octets > self.settings.limits.answer:
-                raise ProtocolError("The server answers without end")
+        self._count_octets()
         self.answers = False
         for flight in self._flights:
-            if flight.command.collect(response):
+            if self._collects(flight, response):
                 self.answers = True
                 flight.count += 1
                 if flight.count > self.settings.limits.values:
@@ -205,6 +249,19 @@ class Connection(pipeline.Pipeline[Flight]):
         if len(enabled) > MAX_ENABLED or sum(map(len, enabled)) > MAX_ENABLED_OCTETS:
             raise ProtocolError("The server has switched on more than there is")
         self.facts.enabled = enabled
+
+    def _collects(self, flight: Flight, response: Typed) -> bool:
+        try:
+            return flight.command.collect(response)
+        except ResponseTooLarge as error:
+            flight.excess = error
+            return True
+
+    def _count_octets(self) -> None:
+        if self._flights and not self._flights[0].streaming:
+            self._octets += self.size
+            if self._octets > self.settings.limits.answer:
+                raise ProtocolError("The server answers without end")
 
     def _count_unasked(self) -> None:
         """A response has come that answers no command, and may be one too many for who waits."""
@@ -228,6 +285,7 @@ class Connection(pipeline.Pipeline[Flight]):
                 raise ProtocolError(_TOO_EARLY, command="STARTTLS")
         self._flights.remove(flight)
         self._unasked = self._octets = 0
+        self._reader.forgive()
         flight.status = response.status
         self._note_code(response.status)
         if self.selected is not None:
@@ -374,6 +432,7 @@ class Connection(pipeline.Pipeline[Flight]):
         """Wait for the end of a command.
 
         :raises CommandFailed: it was answered with NO or BAD.
+        :raises ResponseTooLarge: an answer was; the connection can be used.
         """
         patience = flight.command.patience
         give_up = None if patience is None else self.channel.seconds() + patience
@@ -389,7 +448,10 @@ class Connection(pipeline.Pipeline[Flight]):
                 error.command = flight.command.name
                 self.fail(error)
                 raise
-        return judge(flight.status, flight.command.name)
+        status = judge(flight.status, flight.command.name)
+        if flight.excess is not None:
+            raise ResponseTooLarge(flight.excess.text, command=flight.command.name)
+        return status
 
     # Back-pressure.
 

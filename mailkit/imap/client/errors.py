@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused
+from mailkit.client.errors import AuthFailed, ClientError, ProtocolError, ServiceRefused
 from mailkit.imap.client.values import ResponseCode
 
 
@@ -82,6 +82,26 @@ class NumbersChanged(ClientError):
     """Messages have gone before the command could be sent, so that its numbers are wrong."""
 
     default_text = "The message numbers have changed; ask again"
+
+
+class ResponseTooLarge(ProtocolError):
+    """A response to the command was larger than the limits allow, and was passed over.
+
+    The command itself may have been carried out, and the connection can be used. See
+    :class:`~mailkit.imap.client.ResponseLimits`.
+    """
+
+    default_text = "A response of the mail server is too large"
+    temporary = False
+
+
+def too_large(what: str, limit: str) -> ResponseTooLarge:
+    """The error for a response.
+
+    :param what: it has.
+    :param limit: of ResponseLimits, by name.
+    """
+    return ResponseTooLarge(f"A response of the mail server has {what} (ResponseLimits.{limit})")
 
 
 class WrongState(ClientError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import read_body, read_envelope
+from mailkit.imap.client.errors import too_large
 from mailkit.imap.client.text import Text
 from mailkit.imap.client.values import AnnotationValues, Message
 from mailkit.wire.chars import ATOM_CHAR, octet_class
@@ -32,7 +32,7 @@ def read_fetch(text: Text, number: int) -> Message:
                 message.others[name] = b"%d" % text.number64()
             else:
                 if len(message.sections) >= text.limits.sections:
-                    raise ProtocolError("A response of the mail server has too many sections")
+                    raise too_large("too many sections", "sections")
                 message.sections[name] = text.content()
         elif name in _ITEMS:
             _ITEMS[name](text, message)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value
+from mailkit.imap.client.errors import ResponseTooLarge
 from mailkit.imap.grammar import canonical
 from mailkit.wire import utf7
 
@@ -14,10 +14,10 @@ MAX_NAME = 64 * 1024
 def decode_name(octets: bytes) -> str:
     """A name as people write it; INBOX in capitals.
 
-    :raises ProtocolError: it is longer than a name can be.
+    :raises ResponseTooLarge: it is longer than a name can be.
     """
     if len(octets) > MAX_NAME:
-        raise ProtocolError("The mail server names a mailbox with too long a name")
+        raise ResponseTooLarge("The mail server names a mailbox with too long a name")
     try:
         return canonical(utf7.decode(octets))
     except ValueError:

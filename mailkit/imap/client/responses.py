@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.errors import too_large
 from mailkit.imap.client.fetched import read_fetch
 from mailkit.imap.client.names import find_old_name
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
@@ -27,6 +28,7 @@ from mailkit.imap.client.values import (
     MyRights,
     Namespace,
     Namespaces,
+    PassedOver,
     Quota,
     QuotaRoots,
     Recent,
@@ -58,6 +60,7 @@ Typed: TypeAlias = (
     | Message
     | MyRights
     | Namespaces
+    | PassedOver
     | Quota
     | QuotaRoots
     | Recent
@@ -74,6 +77,13 @@ _WORD = re.compile(rb"[^ \r\n]+")
 _THREAD_MARK = re.compile(rb"[()]|\d{1,10}(?!\d)")
 # lenient: of more than 63 bits, or less than nothing.
 _AMOUNT = re.compile(rb"-?\d{1,20}(?!\d)")
+# Of what is passed over. Messages that come or go must be counted, and "+" is waited for.
+_TOO_LARGE = re.compile(
+    rb"(?:\* (?:(?P<number>\d{1,10}) (?=FETCH )|(?!\d|VANISHED (?!\(EARLIER\))))"
+    rb"|(?P<tag>[^ *+]+) (?=(?:OK|NO|BAD) ))(?P<name>[A-Z0-9-]+)[ \r\n]",
+    re.IGNORECASE,
+)
+_ANSWERED = re.compile(rb'\* ESEARCH \(TAG "?(?P<tag>[A-Z0-9]+)"?\)', re.IGNORECASE)
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
 # What matters on the way to the end of a response code.
 _CODE_MARK = re.compile(rb"[\"\]]|\\.", re.DOTALL)
@@ -83,8 +93,11 @@ def parse_response(
     response: Response, limits: ResponseLimits = RESPONSE_LIMITS, *, greeting: bool = False
 ) -> Typed:
     """
+    :raises ResponseTooLarge: it exceeds a limit.
     :raises ProtocolError: it is none.
     """
+    if response.excess:
+        raise too_large(f"more than {getattr(limits, response.excess)}", response.excess)
     text = Text(response, limits)
     typed: Typed
     try:
@@ -111,6 +124,23 @@ def parse_response(
     return typed
 
 
+def pass_over(octets: bytes) -> PassedOver:
+    """What can be said of a response that is too large.
+
+    :param octets: how it begins, or all of it.
+    :raises ProtocolError: the client cannot go on without it.
+    """
+    found = _TOO_LARGE.match(octets)
+    if found is None:
+        raise ProtocolError("A response that cannot be done without is too large")
+    answered = _ANSWERED.match(octets)
+    return PassedOver(
+        found["name"].decode("ascii").upper(),
+        int(found["number"] or 0),
+        found["tag"] or (answered and answered["tag"]),
+    )
+
+
 def _status(text: Text) -> Status:
     condition = text.word("OK, NO or BAD")
     if condition not in _CONDITIONS:
@@ -130,7 +160,11 @@ def _end_of_code(text: Text) -> int:
     """Where the bracket closes: not within a quoted string (BADCHARSET, METADATA, REFERRAL)."""
     quoted = False
     position = text.position
+    left = text.limits.quotes
     while mark := _CODE_MARK.search(text.data, position):
+        left -= 1
+        if left < 0:
+            raise too_large("too many quotes in its code", "quotes")
         position = mark.end()
         if mark[0] == b'"':
             quoted = not quoted
@@ -379,7 +413,7 @@ def _threads(text: Text) -> Threads:
             numbers += 1
             open_lists[-1].append(int(mark))
         if max(lists, numbers) > text.limits.numbers:
-            raise ProtocolError("A response of the mail server has too many numbers")
+            raise too_large("too many numbers", "numbers")
         text.skip_spaces()
     return Threads(threads)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from mailkit._typing import override
 from mailkit.client.content import Content
-from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value
+from mailkit.imap.client.errors import too_large
 from mailkit.imap.client.names import decode_name
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.values import Ranges
@@ -68,11 +68,11 @@ class Text(Arguments):
 
     def count(self, tokens: int = 1) -> None:
         """
-        :raises ProtocolError: the response has too many of them.
+        :raises ResponseTooLarge: the response has too many of them.
         """
         self.left -= tokens
         if self.left < 0:
-            raise _too_many("values")
+            raise too_large("too many values", "tokens")
 
     # Strings and values.
 
@@ -125,7 +125,7 @@ class Text(Arguments):
     def value(self) -> Value:
         """A string, NIL, a number or a list of values.
 
-        :raises ProtocolError: lists are nested too deep, or there are too many values.
+        :raises ResponseTooLarge: lists are nested too deep, or there are too many values.
         """
         data, position, left = self.data, self.position, self.left
         # Those that have begun and not ended.
@@ -144,7 +144,7 @@ class Text(Arguments):
                 found = match["quoted"]
             elif kind == "open":
                 if len(lists) >= self.limits.depth:
-                    raise ProtocolError("A response of the mail server is nested too deep")
+                    raise too_large("lists nested too deep", "depth")
                 lists.append([])
                 continue
             elif kind == "close":
@@ -156,7 +156,7 @@ class Text(Arguments):
                 found = self.any_string()
                 position = self.position
             if left < 0:
-                raise _too_many("values")
+                raise too_large("too many values", "tokens")
             if not lists:
                 break
             lists[-1].append(found)
@@ -200,7 +200,7 @@ class Text(Arguments):
         """Numbers with spaces before them, perhaps none."""
         octets = self._match(_NUMBERS, "Numbers")
         if octets.count(b" ") > self.limits.numbers:
-            raise _too_many("numbers")
+            raise too_large("too many numbers", "numbers")
         numbers = tuple(map(int, octets.split()))
         if numbers and max(numbers) > MAX_NUMBER:
             raise SyntaxFault("A number is too large")
@@ -217,7 +217,7 @@ class Text(Arguments):
 
     def in_parentheses(self, read: Callable[[], object]) -> None:
         """
-        :raises ProtocolError: there is too much in them.
+        :raises ResponseTooLarge: there is too much in them.
         """
         self.expect(b"(")
         data = self.data
@@ -251,11 +251,11 @@ def _plain(octets: bytes) -> Value:
 def words(octets: bytes, limits: ResponseLimits = RESPONSE_LIMITS) -> frozenset[str]:
     """What stands between white space.
 
-    :raises ProtocolError: too many words.
+    :raises ResponseTooLarge: too many words.
     """
     found = octets.split(None, limits.tokens)
     if len(found) > limits.tokens:
-        raise _too_many("values")
+        raise too_large("too many values", "tokens")
     return frozenset([word.decode("utf-8", "replace") for word in found])
 
 
@@ -263,12 +263,12 @@ def parse_ranges(octets: bytes, limits: ResponseLimits = RESPONSE_LIMITS) -> Ran
     """A set of numbers without ``*``, its parts in ascending order each.
 
     :raises SyntaxFault: it is none.
-    :raises ProtocolError: too many parts.
+    :raises ResponseTooLarge: too many parts.
     """
     if not octets:
         return ()
     if octets.count(b",") >= limits.ranges:
-        raise _too_many("ranges")
+        raise too_large("too many ranges", "ranges")
     found = []
     for part in octets.split(b","):
         low, colon, high = part.partition(b":")
@@ -281,7 +281,3 @@ def parse_ranges(octets: bytes, limits: ResponseLimits = RESPONSE_LIMITS) -> Ran
             last = int(high)
         found.append((first, last) if first <= last else (last, first))
     return tuple(found)
-
-
-def _too_many(what: str) -> ProtocolError:
-    return ProtocolError(f"A response of the mail server has too many {what}")

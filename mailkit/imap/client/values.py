@@ -222,6 +222,17 @@ class Identification(NamedTuple):
     fields: Mapping[str, str | None]
 
 
+class PassedOver(NamedTuple):
+    """A response that was larger than the limits allow; its values are not known."""
+
+    #: ``FETCH``, ``LIST``, ``OK``, ...: in capitals.
+    name: str
+    #: Of the message, in a FETCH response; else 0.
+    number: int
+    #: Of the command that it answers, where it says so.
+    tag: bytes | None
+
+
 class Unknown(NamedTuple):
     """A response that is not known here, or one about rights, quotas or threads that cannot be read."""
 

@@ -246,9 +246,6 @@ class LieTests(SynchronousTestCase):
         self.wire.say(b'* ESEARCH (TAG "m2") UID ALL 1:4294967295\r\nm2 OK x\r\n')
         results[0].trap(ProtocolError)
 
-    def test_sections_without_end(self) -> None:
-        self.check(b"* 1 FETCH (" + b"BODY[] {0}\r\n " * 10_001 + b"UID 1)\r\n")
-
     def test_a_copy_of_more_than_can_be(self) -> None:
         results = self.wire.start(self.wire.session.copy([1], "x"))
         self.wire.say(b"m2 OK [COPYUID 1 1:4294967295 1:4294967295] x\r\n")

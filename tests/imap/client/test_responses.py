@@ -265,19 +265,6 @@ class LimitTests(SynchronousTestCase):
     def check(self, octets: bytes, **limits: int) -> None:
         self.assertRaises(ProtocolError, read_all, octets, limits=ResponseLimits(**limits))
 
-    def test_lines(self) -> None:
-        self.check(b"* OK " + b"x" * 100, line=100)
-        self.check(b"* OK " + b"x" * 100 + b"\r\n", line=100)
-
-    def test_many_short_lines_between_literals(self) -> None:
-        self.check(b"* X " + b"{0}\r\n " * 100, line=100)
-
-    def test_strings(self) -> None:
-        self.check(b"* LIST () NIL {101}\r\n", strings=100)
-
-    def test_contents(self) -> None:
-        self.check(b"* 1 FETCH (BODY[] {101}\r\n", content=100)
-
     def test_numbers_of_any_length(self) -> None:
         self.check(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n")
 
