@@ -383,4 +383,18 @@ def parse_helo(argument: bytes, limits: Limits = LIMITS) -> str:
         raise Refused(501, "5.5.4", f"The name is longer than {limits.domain} octets")
     if not (_HELO_NAME.fullmatch(name) and _LETTER_OR_DIGIT.search(name)):
         raise Refused(501, "5.5.4", "That is not a host name")
-    return name.decode("ascii")
+    text = name.decode("ascii")
+    if "[" in text or "]" in text:
+        if text[0] + text[-1] != "[]":
+            raise Refused(501, "5.5.4", "An address literal is written like this: [192.0.2.1]")
+        _check_helo_literal(text[1:-1])
+    return text
+
+
+def _check_helo_literal(content: str) -> None:
+    """lenient: IPv6 without its tag, and with a zone, as some programs tell their own addresses."""
+    address = content[5:] if content[:5].upper() == "IPV6:" else content
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        _check_literal(content, "5.5.4")

@@ -304,6 +304,8 @@ class HeloTests(SynchronousTestCase):
             (b"192.0.2.1", "192.0.2.1"),
             (b"Ann's-Mac.local", "Ann's-Mac.local"),
             (b"example.org.", "example.org."),
+            (b"[::1]", "[::1]"),
+            (b"[IPv6:fe80::1%en0]", "[IPv6:fe80::1%en0]"),
             # RFC 5321 section 4.1.1.1: information behind the name.
             (b"[192.0.2.1] behind a router", "[192.0.2.1]"),
         ):
@@ -311,6 +313,16 @@ class HeloTests(SynchronousTestCase):
 
     def test_no_names(self) -> None:
         for argument in (b"", b".", b"---", b"a;b", b"(a)", b'"a"', b"<a>", b"a@b", b"\xc3\xa9"):
+            with self.assertRaises(Refused) as caught:
+                parse_helo(argument)
+            self.assertEqual(caught.exception.reply[:2], (501, "5.5.4"), argument)
+
+    def test_no_address_literals(self) -> None:
+        """RFC 5321 section 4.1.3: a closed pair of brackets with an address in it."""
+        for argument in (
+            *(b"[192.0.2.1", b"192.0.2.1]", b"[[192.0.2.1]]", b"[192.0.2.1].", b"x[192.0.2.1]"),
+            *(b"[]", b"[a]", b"[192.0.2]", b"[192.0.2.256]", b"[IPv6:2001:db8::1::2]", b"[IPv6:]"),
+        ):
             with self.assertRaises(Refused) as caught:
                 parse_helo(argument)
             self.assertEqual(caught.exception.reply[:2], (501, "5.5.4"), argument)
