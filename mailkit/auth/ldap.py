@@ -238,6 +238,9 @@ class _Sessions(ConnectedWorkers[Any]):
             entry = self.find(name)
         if entry is None:
             return None
+        if not entry.dn:
+            # RFC 4513 section 5.1.1: it would bind as nobody, whatever the password.
+            raise UnusableAnswer("the search finds an entry without a name")
         connection = self._bind(entry.dn, password)
         try:
             return entry if connection is not None else None

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.auth import ldap
 from mailkit.auth.names import expand
 from mailkit.auth.pacing import even_out
+from mailkit.auth.workers import UnusableAnswer
 from mailkit.coroutines import run
 
 URL = "ldap://127.0.0.1"
@@ -48,6 +49,27 @@ class SecretTests(SynchronousTestCase):
     def test_who_searches_does_so_by_a_password_that_is_not_shown(self) -> None:
         where = ldap.Where(search="dc=example", bind_dn="cn=mail", bind_password=b"xyz123")
         self.assertEqual(repr(where), "<users at dc=example>")
+
+
+class BindTests(SynchronousTestCase):
+    def test_nobody_is_bound_as_nobody(self) -> None:
+        """An entry without a name is the server's own (RFC 4512 section 5.1)."""
+        sessions = ldap._Sessions(
+            (), ldap.Where(search="dc=x"), False, "ldap", Clock(), threads=1, timeout=1
+        )
+        self.addCleanup(sessions.close)
+        bound: list[str] = []
+        connection = mock.Mock()
+        sessions._bind = lambda dn, password: bound.append(dn) or connection  # type: ignore[method-assign,func-returns-value]
+        for dn in ("uid=ann", ""):
+            entry = {"type": "searchResEntry", "dn": dn, "raw_attributes": {}}
+            connection.result, connection.response = {"result": 0}, [entry]
+            if dn:
+                sessions.bind("ann", b"secret")
+            else:
+                self.assertRaises(UnusableAnswer, sessions.bind, "ann", b"secret")
+        # First who searches, then the user.
+        self.assertEqual(bound, ["", "uid=ann"])
 
 
 class SettingTests(SynchronousTestCase):
