@@ -100,7 +100,9 @@ class MaildropFetch:
         self._now = now
         self._batch: list[_Waiting] = []
         self._octets = 0
-        self._deleted: list[str] = []
+        # Unique-ids of what has become durable now, and message numbers that were marked.
+        self._kept: set[str] = set()
+        self._deleted: list[int] = []
         self.report = FetchReport()
 
     async def run(self) -> FetchReport:
@@ -113,7 +115,7 @@ class MaildropFetch:
             await self._run()
         except ClientError:
             # What has come is ours.
-            await self._keep_batch(deleting=False)
+            await self._keep_batch()
             raise
         finally:
             self._session.abort()
@@ -123,7 +125,8 @@ class MaildropFetch:
 
     async def _run(self) -> None:
         report = self.report
-        listed = distinct(await self._session.uidl())
+        told = await self._session.uidl()
+        listed = distinct(told)
         known = await self._account.list_fetched(source=self._source)
         report.listed = len(listed)
         new = [number for number, unique_id in listed.items() if unique_id not in known]
@@ -140,11 +143,11 @@ class MaildropFetch:
             if full or self._octets >= self._settings.batch_octets:
                 await self._keep_batch()
         await self._keep_batch()
-        await self._delete_old(listed, known)
+        await self._delete_old(told, listed, known)
         await self._leave()
         await self._forget(set(listed.values()), known)
 
-    async def _keep_batch(self, *, deleting: bool = True) -> None:
+    async def _keep_batch(self) -> None:
         batch, self._batch, self._octets = self._batch, [], 0
         if not batch:
             return
@@ -160,8 +163,6 @@ class MaildropFetch:
         finally:
             for waiting in batch:
                 waiting.content.close()
-        if deleting and self._settings.delete_after == 0:
-            await self._delete([(each.number, each.unique_id) for each in batch])
         self._progress(self.report)
 
     async def _keep(self, batch: Sequence[_Waiting]) -> None:
@@ -178,28 +179,34 @@ class MaildropFetch:
         result = await self._account.append_fetched(
             mailbox=self._settings.mailbox, source=self._source, messages=messages
         )
+        self._kept.update(waiting.unique_id for waiting in batch)
         self.report.fetched += len(result.uids)
         self.report.octets += sum(waiting.content.size for waiting in batch)
 
     # At the server.
 
-    async def _delete_old(self, listed: Mapping[int, str], known: Mapping[str, int]) -> None:
+    async def _delete_old(
+        self, told: Mapping[int, str], listed: Mapping[int, str], known: Mapping[str, int]
+    ) -> None:
+        """Mark what is old enough; only the end of the session deletes it.
+
+        :param told: unique-ids as the server has them.
+        """
         after = self._settings.delete_after
         if after is None:
             return
-        since = self._now() - after
-        await self._delete(
-            [
-                (number, unique_id)
-                for number, unique_id in listed.items()
-                if unique_id in known and known[unique_id] <= since
-            ]
-        )
-
-    async def _delete(self, messages: Sequence[tuple[int, str]]) -> None:
-        if messages:
-            await self._session.dele(*[number for number, _ in messages])
-            self._deleted.extend(unique_id for _, unique_id in messages)
+        now = self._now()
+        safe = {**known, **dict.fromkeys(self._kept, now)}
+        # Of messages with the same one, none goes before all are here: the next run could take what
+        # is left for what was fetched.
+        awaited = {told[number] for number, unique_id in listed.items() if unique_id not in safe}
+        self._deleted = [
+            number
+            for number, unique_id in listed.items()
+            if told[number] not in awaited and safe[unique_id] <= now - after
+        ]
+        if self._deleted:
+            await self._session.dele(*self._deleted)
 
     async def _leave(self) -> None:
         farewell = await self._session.quit()
@@ -212,11 +219,13 @@ class MaildropFetch:
             self.report.trouble = farewell.text or "the server did not delete the messages"
 
     async def _forget(self, listed: Collection[str], known: Mapping[str, int]) -> None:
-        since = self._now() - FORGET_AFTER
+        after = self._settings.delete_after
+        # What was to be deleted is not missing by mistake, and its unique-id may be another's next.
+        since = self._now() - (FORGET_AFTER if after is None else min(after, FORGET_AFTER))
         gone = [
             unique_id
             for unique_id, taken in known.items()
-            if unique_id not in listed and taken < since
+            if unique_id not in listed and taken <= since
         ]
         if gone:
             await self._account.forget_fetched(source=self._source, unique_ids=gone)
@@ -234,7 +243,7 @@ def source_name(user: str, host: str, port: int) -> str:
 
 
 def distinct(unique_ids: Mapping[int, str]) -> dict[int, str]:
-    """Unique-ids that are each there once, and of bounded length.
+    """Unique-ids that are each there once, and of bounded length, by message number.
 
     RFC 1939 section 7 lets servers give the same one to messages that are equal; there are servers
     that give it to others, too.
@@ -242,10 +251,9 @@ def distinct(unique_ids: Mapping[int, str]) -> dict[int, str]:
     seen: Counter[str] = Counter()
     found: dict[int, str] = {}
     for number, unique_id in unique_ids.items():
-        if len(unique_id) > MAX_UNIQUE_ID:
+        if len(unique_id) > MAX_UNIQUE_ID or " " in unique_id:
             unique_id = "sha256 " + hashlib.sha256(unique_id.encode("utf-8")).hexdigest()
         seen[unique_id] += 1
-        # No unique-id has a blank.
         found[number] = unique_id if seen[unique_id] == 1 else f"{unique_id} {seen[unique_id]}"
     return found
 
