@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
 from twisted.web.client import (
     URI,
@@ -17,7 +16,7 @@ from twisted.web.client import (
     HTTPConnectionPool,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from mailkit._typing import override
@@ -41,10 +40,11 @@ class Poster:
 
     :param url: ``http:`` or ``https:``.
     :param reactor: Twisted's own when None.
-    :param tls_policy: how certificates are verified; by the system's authorities when None.
+    :param ca_file: certificates (PEM) to trust; the system's when None.
     :param agent: makes the requests, instead of one with these settings.
     :param timeout: seconds until there must be an answer.
     :raises ValueError: that is no URL.
+    :raises TLSFailed: the file of certificates cannot be read.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Poster:
         url: str,
         *,
         reactor: Any = None,
-        tls_policy: IPolicyForHTTPS | None = None,
+        ca_file: str | None = None,
         agent: IAgent | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -65,7 +65,7 @@ class Poster:
         if agent is None:
             # A connection that the other side has closed meanwhile would fail the next request.
             pool: Any = HTTPConnectionPool(reactor, False)
-            ways = _Ways(reactor, tls_policy or _SystemsAuthorities())
+            ways = _Ways(reactor, URI.fromBytes(self._url), ca_file)
             agent = Agent.usingEndpointFactory(reactor, ways, pool)
         self._agent: Any = agent
 
@@ -122,28 +122,21 @@ def _reason(error: Exception) -> str:
 
 @implementer(IAgentEndpointFactory)
 class _Ways:
-    """How connections are made."""
+    """How connections to one server are made."""
 
-    def __init__(self, reactor: Any, tls_policy: IPolicyForHTTPS) -> None:
+    def __init__(self, reactor: Any, uri: URI, ca_file: str | None) -> None:
         self._reactor = reactor
-        self._tls_policy = tls_policy
+        self._creator: Any = None
+        if uri.scheme == b"https":
+            # Not Twisted's own, which takes a certificate for any name that has no name at all.
+            policy = TLSPolicy.verified(ca_file=ca_file)
+            self._creator = connection_creator(policy, uri.host.decode("ascii"))
 
     def endpointForURI(self, uri: URI) -> LimitedEndpoint:  # noqa: N802
         way: Any = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_TIMEOUT)
-        if uri.scheme == b"https":
-            way = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), way)
+        if self._creator is not None:
+            way = wrapClientTLS(self._creator, way)
         return LimitedEndpoint(way)
-
-
-@implementer(IPolicyForHTTPS)
-class _SystemsAuthorities:
-    """Verifies the server's certificate."""
-
-    def creatorForNetloc(  # noqa: N802
-        self, hostname: bytes, port: int
-    ) -> IOpenSSLClientConnectionCreator:
-        name = hostname.decode("ascii")
-        return connection_creator(TLSPolicy.verified(name), name)
 
 
 class _Closer(Protocol):

@@ -27,7 +27,7 @@ from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.web.iweb import IAgent, IPolicyForHTTPS
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from mailkit.delivery.callback import Judge
@@ -65,10 +65,11 @@ class HTTPDelivery:
     :param accepts: as of :class:`~mailkit.delivery.callback.CallableDelivery`: whether an address
         exists; None for all of them.
     :param reactor: Twisted's own when None.
-    :param tls_policy: how certificates are verified; by the system's authorities when None.
+    :param ca_file: certificates (PEM) to trust; the system's when None.
     :param agent: makes the requests, instead of one with these settings.
     :param timeout: seconds until there must be an answer.
     :raises ValueError: that is no URL, or the secret is empty.
+    :raises TLSFailed: the file of certificates cannot be read.
     """
 
     log = Logger()
@@ -80,15 +81,13 @@ class HTTPDelivery:
         *,
         accepts: Judge | None = None,
         reactor: Any = None,
-        tls_policy: IPolicyForHTTPS | None = None,
+        ca_file: str | None = None,
         agent: IAgent | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self._poster = Poster(
-            url, reactor=reactor, tls_policy=tls_policy, agent=agent, timeout=timeout
-        )
+        self._poster = Poster(url, reactor=reactor, ca_file=ca_file, agent=agent, timeout=timeout)
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
         self._secret = secret

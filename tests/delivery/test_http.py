@@ -9,17 +9,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography import x509
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
-from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface.verify import verifyObject
 
+from mailkit.client.errors import TLSFailed
 from mailkit.delivery import http
 from mailkit.delivery.http import HTTPDelivery, split_recipients
 from mailkit.errors import (
@@ -34,8 +34,8 @@ from mailkit.interfaces import IMessageDelivery
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.posting import Poster, PostFailed
 from mailkit.spool import Spool
-from mailkit.tap.tls import self_signed, server_context
 from mailkit.testing import DeliveryContract
+from tests.certificates import Identity, authority, make_identity
 from tests.delivery.fakes import make_envelope
 from tests.support import free_ports
 
@@ -298,31 +298,45 @@ class AnswerTests(HTTPTestCase):
 
 
 class TLSTests(HTTPTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        certificate, key = self_signed(self.mktemp())
-        context = server_context(certificate, key)
-        port = reactor.listenSSL(0, Site(self.application), context, interface="127.0.0.1")
+    def serve(self, identity: Identity) -> None:
+        """From now on the application has this certificate."""
+        port = reactor.listenSSL(
+            0, Site(self.application), identity.options(), interface="127.0.0.1"
+        )
         self.addCleanup(port.stopListening)
         self.url = f"https://localhost:{port.getHost().port}/"
-        self.certificate = certificate
 
-    async def test_a_certificate_that_is_trusted(self) -> None:
-        with open(self.certificate, "rb") as file:
-            trusted = trustRootFromCertificates([Certificate.loadPEM(file.read())])
-        policy = BrowserLikePolicyForHTTPS(trusted)
-        self.assertEqual(
-            await self.deliver(delivery=HTTPDelivery(self.url, tls_policy=policy)), [None]
-        )
-        (error,) = await self.deliver(
-            delivery=HTTPDelivery(self.url.replace("localhost", "127.0.0.2"), tls_policy=policy)
-        )
-        self.assertIs(type(error), TemporaryFailure)
+    def trusting(self, url: str) -> HTTPDelivery:
+        trusted = self.mktemp()
+        with open(trusted, "wb") as file:
+            file.write(authority().pem)
+        return HTTPDelivery(url, ca_file=trusted)
 
-    async def test_a_certificate_that_is_not(self) -> None:
-        (error,) = await self.deliver(delivery=HTTPDelivery(self.url))
+    async def assert_refused(self, delivery: HTTPDelivery) -> None:
+        (error,) = await self.deliver(delivery=delivery)
         self.assertIs(type(error), TemporaryFailure)
         self.assertEqual(self.application.requests, [])
+
+    async def test_a_certificate_that_is_trusted(self) -> None:
+        self.serve(make_identity(["localhost"], authority()))
+        self.assertEqual(await self.deliver(delivery=self.trusting(self.url)), [None])
+
+    async def test_one_for_another_name(self) -> None:
+        self.serve(make_identity(["localhost"], authority()))
+        await self.assert_refused(self.trusting(self.url.replace("localhost", "127.0.0.2")))
+
+    async def test_one_without_a_name_of_a_host(self) -> None:
+        mailbox = x509.RFC822Name("ann@example.org")
+        self.serve(make_identity(["localhost"], authority(), others=[mailbox]))
+        await self.assert_refused(self.trusting(self.url))
+
+    async def test_one_that_is_not_trusted(self) -> None:
+        self.serve(make_identity(["localhost"], authority()))
+        await self.assert_refused(HTTPDelivery(self.url))
+
+    def test_nothing_to_trust(self) -> None:
+        with self.assertRaisesRegex(TLSFailed, "Cannot read the certificates to trust: .*No such"):
+            HTTPDelivery("https://localhost/", ca_file=self.mktemp())
 
 
 class HTTPContractTests(DeliveryContract, TestCase):
