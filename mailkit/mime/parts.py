@@ -163,10 +163,13 @@ class Part:
 
     @property
     def filename(self) -> str | None:
-        """The decoded file name, from Content-Disposition or else from Content-Type."""
+        """The decoded file name, from Content-Disposition or else from Content-Type; None without one.
+
+        lenient: an empty one is none, for some programs write ``filename=""`` beside a good ``name``.
+        """
         disposition = self.disposition
         name = parameter_text(disposition[1], b"filename") if disposition else None
-        return parameter_text(self.parameters, b"name") if name is None else name
+        return name or parameter_text(self.parameters, b"name") or None
 
     def lines(self, data: Octets) -> int:
         """Line ends in the body (LF, with or without CR)."""

@@ -267,6 +267,14 @@ class FieldTests(SynchronousTestCase):
         part = self.part(b"Content-Type: image/gif; name=a.gif\r\nContent-Disposition: inline")
         self.assertEqual(part.filename, "a.gif")
 
+    def test_an_empty_filename_is_none(self) -> None:
+        empty = b'\r\nContent-Disposition: attachment; filename=""'
+        self.assertEqual(
+            self.part(b"Content-Type: image/gif; name=a.gif" + empty).filename, "a.gif"
+        )
+        for name in (b"", b'; name=""'):
+            self.assertIsNone(self.part(b"Content-Type: image/gif" + name + empty).filename)
+
     def test_content_types(self) -> None:
         for value, content_type in (
             (b"TEXT/Html", b"text/html"),
