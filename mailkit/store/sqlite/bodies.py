@@ -284,9 +284,10 @@ def verify_body(directory: str, place: BodyPlace, unended: bool | None = None) -
         header = decode_header(os.pread(descriptor, RECORD_HEADER_SIZE, place.position))
         if header.lsn != place.body_id or header.body_length != place.size:
             return "the log has another record in its place"
-        if place.start != place.position + RECORD_HEADER_SIZE + header.meta_length:
+        begin = place.position + header.size
+        if place.start != begin + header.meta_length:
             return "the index has its start wrong"
-        meta = os.pread(descriptor, header.meta_length, place.position + RECORD_HEADER_SIZE)
+        meta = os.pread(descriptor, header.meta_length, begin)
         if zlib.crc32(meta) != header.meta_crc:
             return "the meta data do not match their checksum"
         if read_crc(descriptor, place.start, place.size) != header.body_crc:

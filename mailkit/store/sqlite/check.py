@@ -12,11 +12,12 @@ from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.ends import ends_known_from
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT
+from mailkit.store.sqlite.marking import read_marking
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.recovery import newest_batch, refuse_older_index
 from mailkit.store.sqlite.rows import BODY_USERS
 from mailkit.store.sqlite.schema import INDEX_NAME, connect
-from mailkit.store.sqlite.segments import SEGMENT_HEADER, list_segments, segment_name
+from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, list_segments, segment_name
 from mailkit.store.sqlite.versions import refuse_newer, refuse_unreleased, version_of
 
 #: Lines about problems of one kind; what exceeds them is only counted.
@@ -259,7 +260,7 @@ def _check_rules(connection: sqlite3.Connection, report: Report) -> None:
         (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         report.counts[table] = count
     for sql, text in _RULES:
-        values = (SEGMENT_HEADER.size,) if "?" in sql else ()
+        values = (SEGMENT_HEAD_SIZE,) if "?" in sql else ()
         rows = connection.execute(sql, values).fetchall()
         report.add(text.format(*row) for row in rows)
     for address, targets in connection.execute("SELECT address, targets FROM alias").fetchall():
@@ -360,7 +361,7 @@ def _check_files(connection: sqlite3.Connection, directory: str, report: Report)
                 " unfinished transaction, which are cut off when the store is opened"
             )
     try:
-        newest = newest_batch(directory, unknown)
+        newest = newest_batch(directory, read_marking(connection), unknown)
     except OSError:
         # A segment that a running server has dropped meanwhile.
         return

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.store.sqlite.annotations import remove_annotations
+from mailkit.store.sqlite.marking import read_marking
 from mailkit.store.sqlite.migrations import DERIVED
-from mailkit.store.sqlite.records import BODY, RECORD_HEADER_SIZE, decode_header
-from mailkit.store.sqlite.segments import SEGMENT_HEADER, scan_segment, segment_name
+from mailkit.store.sqlite.records import BODY, RecordHeader
+from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, scan_segment, segment_name
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
@@ -116,7 +117,7 @@ class DropSegments(Operation[Sequence[int]]):
             number
             for (number,) in tx.connection.execute(
                 "SELECT id FROM segment WHERE dead + ? >= size AND id <> ?",
-                (SEGMENT_HEADER.size, tx.log.segment),
+                (SEGMENT_HEAD_SIZE, tx.log.segment),
             )
             if number not in tx.log.sizes
         ]
@@ -129,9 +130,10 @@ class DropSegments(Operation[Sequence[int]]):
 class _Record(NamedTuple):
     """A record that is to be moved."""
 
-    body_id: int
+    header: RecordHeader
     position: int
-    octets: bytes
+    meta: bytes
+    body: bytes
 
 
 class MoveBodies(Operation[int]):
@@ -142,35 +144,31 @@ class MoveBodies(Operation[int]):
     def __init__(self, segment: int, records: Sequence[_Record]) -> None:
         self._segment = segment
         self._records = records
-        self.weight = sum(len(record.octets) for record in records)
+        self.weight = sum(record.header.length for record in records)
 
     @override
     def run(self, tx: Transaction) -> int:
         # The index must not name a copy that a crash can take away.
         tx.ordered = True
         moved = 0
-        for record in self._records:
-            row = tx.connection.execute(
-                "SELECT start FROM body WHERE id = ? AND segment = ? AND position = ?",
-                (record.body_id, self._segment, record.position),
+        for header, position, meta, body in self._records:
+            body_id, length = header.lsn, header.length
+            there = tx.connection.execute(
+                "SELECT 1 FROM body WHERE id = ? AND segment = ? AND position = ?",
+                (body_id, self._segment, position),
             ).fetchone()
-            if row is None:
+            if there is None:
                 continue
-            position = tx.log.append_raw(record.octets)
+            # Of the batch that it came with: the index is no older than a copy of what it knows.
+            place = tx.log.append(BODY, body_id, header.batch, meta, (body,), header.body_crc)
             tx.connection.execute(
                 "UPDATE body SET segment = ?, position = ?, start = ? WHERE id = ?",
-                (
-                    tx.log.segment,
-                    position,
-                    position + row[0] - record.position,
-                    record.body_id,
-                ),
+                (*place, body_id),
             )
             tx.connection.execute(
-                "UPDATE segment SET dead = dead + ? WHERE id = ?",
-                (len(record.octets), self._segment),
+                "UPDATE segment SET dead = dead + ? WHERE id = ?", (length, self._segment)
             )
-            moved += len(record.octets)
+            moved += length
             tx.changed = True
         return moved
 
@@ -185,7 +183,7 @@ class Seal(Operation[None]):
         (dead,) = tx.connection.execute(
             "SELECT ifnull(sum(dead), 0) FROM segment WHERE id = ?", (tx.log.segment,)
         ).fetchone()
-        if dead:
+        if dead > 0:
             tx.log.seal()
             tx.changed = True
 
@@ -224,7 +222,7 @@ def find_garbage(
     rows = connection.execute(
         "SELECT id, size FROM segment WHERE id <> ? AND dead >= ? AND dead > size * ?"
         " AND dead + ? < size ORDER BY dead DESC",
-        (current, MIN_GARBAGE, ratio, SEGMENT_HEADER.size),
+        (current, MIN_GARBAGE, ratio, SEGMENT_HEAD_SIZE),
     )
     return [(int(number), int(size)) for number, size in rows.fetchall()]
 
@@ -237,23 +235,23 @@ def live_records(
     chunk: list[_Record] = []
     octets = 0
     with open(path, "rb", buffering=0) as file:
-        for record in scan_segment(path):
-            if record.position + record.header.length > size:
+        for record in scan_segment(directory, segment, read_marking(connection)):
+            header = record.header
+            if record.position + header.length > size:
                 break
-            if record.header.kind != BODY:
+            if header.kind != BODY:
                 continue
             live = connection.execute(
                 "SELECT 1 FROM body WHERE id = ? AND segment = ? AND position = ? AND refs > 0",
-                (record.header.lsn, segment, record.position),
+                (header.lsn, segment, record.position),
             ).fetchone()
             if live is None:
                 continue
-            data = os.pread(file.fileno(), record.header.length, record.position)
-            body = memoryview(data)[RECORD_HEADER_SIZE + record.header.meta_length :]
-            if decode_header(data) != record.header or zlib.crc32(body) != record.header.body_crc:
+            body = os.pread(file.fileno(), header.body_length, record.start)
+            if len(body) != header.body_length or zlib.crc32(body) != header.body_crc:
                 continue
-            chunk.append(_Record(record.header.lsn, record.position, data))
-            octets += len(data)
+            chunk.append(_Record(header, record.position, record.meta, body))
+            octets += header.length
             if octets >= MOVE_OCTETS:
                 yield chunk
                 chunk, octets = [], 0

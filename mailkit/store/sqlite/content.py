@@ -17,13 +17,13 @@ from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.operations import discard_content
 from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.records import MAX_META, RECORD_HEADER_SIZE
-from mailkit.store.sqlite.segments import SEGMENT_HEADER
+from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE
 from mailkit.store.sqlite.transaction import Content
 
 # Octets that are read at once.
 _PIECE = 512 * 1024
 #: Octets of a prefix that fit in front of a spooled file's content, when its head is the original.
-MAX_PREFIX = SPOOL_RESERVE - SEGMENT_HEADER.size - RECORD_HEADER_SIZE - MAX_META
+MAX_PREFIX = SPOOL_RESERVE - SEGMENT_HEAD_SIZE - RECORD_HEADER_SIZE - MAX_META
 
 
 class SpooledFile:

@@ -62,7 +62,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailkit.store.sqlite.records import NOTE, encode_header
-from mailkit.store.sqlite.segments import scan_segment
+from mailkit.store.sqlite.segments import scan_records
 
 #: A change as the journal has it.
 Note = list[Any]
@@ -208,7 +208,8 @@ def _encode_note(note: Note) -> str:
 
 def read_notes(path: str) -> Iterator[tuple[int, Note]]:
     """Notes of a journal file with their LSN, in the order of writing."""
-    for record in scan_segment(path, 0):
-        if record.header.kind == NOTE:
-            for note in json.loads(record.meta):
-                yield record.header.lsn, note
+    with open(path, "rb", buffering=1 << 16) as file:
+        for record in scan_records(file):
+            if record.header.kind == NOTE:
+                for note in json.loads(record.meta):
+                    yield record.header.lsn, note

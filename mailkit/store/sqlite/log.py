@@ -17,7 +17,12 @@ from typing import NamedTuple
 from mailkit.store.sqlite.copying import copy_octets, open_spool
 from mailkit.store.sqlite.disk import free_octets, sync_directory
 from mailkit.store.sqlite.records import BODY, RECORD_HEADER_SIZE, encode_header
-from mailkit.store.sqlite.segments import SEGMENT_HEADER, SEGMENT_MAGIC, segment_name
+from mailkit.store.sqlite.segments import (
+    SEGMENT_HEAD_SIZE,
+    encode_head,
+    read_head,
+    segment_name,
+)
 
 #: Octets that the large bodies' spools leave free: headers, meta data and prefix must fit.
 SPOOL_RESERVE = 32 * 1024
@@ -74,6 +79,7 @@ class SegmentLog:
         self.min_free = min_free
         self._room = room
         self._flush = flush
+        self._marker = b""
         self._descriptor = -1
         self._buffers: list[bytes] = []
         #: Octets up to which the current file is written.
@@ -99,12 +105,14 @@ class SegmentLog:
         #: Octets of new segments that never held anything.
         self.unused: dict[int, int] = {}
 
-    def open(self, segment: int, size: int, last_number: int) -> None:
+    def open(self, segment: int, size: int, last_number: int, marker: bytes) -> None:
         """Go on at the end of a segment, cutting off what a crash left behind ``size``.
 
         :param segment: 0 to begin a new one with the first record.
+        :param marker: of the store; a segment whose head does not say it gets no more records.
         """
         self.last_number = last_number
+        self._marker = marker
         if segment:
             path = os.path.join(self.directory, segment_name(segment))
             self._descriptor = os.open(path, os.O_RDWR)
@@ -114,6 +122,9 @@ class SegmentLog:
             self.segment = segment
             self.size = self._written = size
             self._reserved = min(present, size)
+            head = read_head(self._descriptor)
+            if head is None or head.marker != marker:
+                self.seal()
 
     def measure_room(self) -> int:
         """Octets that new bodies may take; negative when they have taken too many.
@@ -190,21 +201,13 @@ class SegmentLog:
         ):
             self._roll()
         position = self.size
-        self._buffers.append(encode_header(kind, meta, length, body_crc, lsn, batch))
+        header = encode_header(kind, meta, length, body_crc, lsn, batch, self._marker)
+        self._buffers.append(header)
         self._buffers.append(meta)
         self._buffers.extend(body)
-        start = position + RECORD_HEADER_SIZE + len(meta)
+        start = position + len(header) + len(meta)
         self.size = self.sizes[self.segment] = start + length
         return Location(self.segment, position, start)
-
-    def append_raw(self, record: bytes) -> int:
-        """Add a whole record as it was in another segment; gives its offset."""
-        if self._descriptor < 0 or self.size + len(record) > self._limit:
-            self._roll()
-        position = self.size
-        self._buffers.append(record)
-        self.size = self.sizes[self.segment] = position + len(record)
-        return position
 
     def seal(self) -> None:
         """Let the next record begin a new segment, so that this one can be compacted."""
@@ -230,8 +233,8 @@ class SegmentLog:
         self._descriptor = descriptor
         self.segment = number
         self._written = self._reserved = 0
-        self._buffers.append(SEGMENT_HEADER.pack(SEGMENT_MAGIC, SEGMENT_HEADER.size))
-        self.size = self.sizes[number] = SEGMENT_HEADER.size
+        self._buffers.append(encode_head(SEGMENT_HEAD_SIZE, self._marker))
+        self.size = self.sizes[number] = SEGMENT_HEAD_SIZE
 
     def _write_buffers(self) -> None:
         buffers, self._buffers = self._buffers, []
@@ -269,12 +272,12 @@ class SegmentLog:
         :param content_start: octets at its start that are free.
         :param length: octets of the whole body, ``prefix`` included.
         """
-        head = encode_header(BODY, meta, length, body_crc, lsn, batch) + meta + prefix
+        head = encode_header(BODY, meta, length, body_crc, lsn, batch, self._marker) + meta + prefix
         position = content_start - len(head)
         descriptor = open_spool(path, os.O_RDWR)
         self._sealed.append(descriptor)
         self._unsynced.append(descriptor)
-        os.pwrite(descriptor, SEGMENT_HEADER.pack(SEGMENT_MAGIC, position), 0)
+        os.pwrite(descriptor, encode_head(position, self._marker), 0)
         os.pwrite(descriptor, head, position)
         self.last_number += 1
         number = self.last_number
@@ -282,9 +285,9 @@ class SegmentLog:
         os.rename(path, target)
         self._adopted.append((path, target))
         self._names_changed = True
-        start = position + RECORD_HEADER_SIZE + len(meta)
+        start = content_start - len(prefix)
         self.sizes[number] = start + length
-        self.unused[number] = position - SEGMENT_HEADER.size
+        self.unused[number] = position - SEGMENT_HEAD_SIZE
         return Location(number, position, start)
 
     def write(self) -> bool:

@@ -32,7 +32,7 @@ from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.outage import is_unsure
-from mailkit.store.sqlite.segments import segment_name
+from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.troubles import TELL_INTERVAL
 from mailkit.store.sqlite.writer import Operation, Writer
@@ -214,7 +214,8 @@ class Maintenance:
         for segment, size in find_garbage(self._db, ratio, current):
             if segment not in self._damaged:
                 self._move(segment, size, all_of_it)
-        if self._exists("SELECT 1 FROM segment WHERE dead + 16 >= size AND id <> ?", current):
+        empty = "SELECT 1 FROM segment WHERE dead + ? >= size AND id <> ?"
+        if self._exists(empty, SEGMENT_HEAD_SIZE, current):
             self._drop()
 
     def _drop(self) -> None:
@@ -257,7 +258,8 @@ class Maintenance:
                 self._do(MoveBodies(segment, records), durable=at_once)
         except StoreCorrupt as error:
             self.log.error("segment {segment}: {error}", segment=segment, error=error)
-        if self._exists("SELECT 1 FROM segment WHERE id = ? AND dead + 16 < size", segment):
+        left = "SELECT 1 FROM segment WHERE id = ? AND dead + ? < size"
+        if self._exists(left, segment, SEGMENT_HEAD_SIZE):
             self._damaged.add(segment)
 
     def _vacuum(self, wanted: bool) -> None:

@@ -463,6 +463,15 @@ _STEP_34 = """
 ALTER TABLE mailbox ADD COLUMN older_validities TEXT;
 """
 
+# What records of the log are told by (see mailkit.store.sqlite.marking), random octets of SQLite's
+# generator, which the system's seeds; the segments that are there are without. New heads of segments
+# are 20 octets longer, which counts as if it were so of all.
+_STEP_35 = """
+INSERT INTO setting VALUES ('log_marker', randomblob(16));
+INSERT INTO setting SELECT 'log_marked_from', ifnull(max(id), 0) + 1 FROM segment;
+UPDATE segment SET dead = dead - 20;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -499,6 +508,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_32,
     _STEP_33,
     _STEP_34,
+    _STEP_35,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")

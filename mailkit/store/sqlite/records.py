@@ -2,6 +2,11 @@
 
 The meta data are JSON: where the message was put, so that a lost index can be made again. Both
 parts have a checksum, and so has the header itself.
+
+Whoever can send mail chooses what is in a body, and may choose octets that look like a record. So
+the records of bodies have a marker: random octets of the store, which nobody learns who cannot read
+its files (see :mod:`~mailkit.store.sqlite.marking`). Records without it are those of the journal,
+in which nobody else's octets stand as they are, and of segments from before there was a marker.
 """
 
 from __future__ import annotations
@@ -17,9 +22,17 @@ _RECORD = struct.Struct("<4sBBHIQQQII")
 # Magic, length of the body, and its number.
 _IDENTITY = struct.Struct("<4s8xQQ")
 _CRC = struct.Struct("<I")
-RECORD_HEADER_SIZE = _RECORD.size + _CRC.size
+#: Octets of a store's marker.
+MARKER_SIZE = 16
+#: Where it stands in the header of a record that has one.
+MARKER_OFFSET = _RECORD.size
+# Octets of the marker, by the version of the record.
+_MARKER_SIZES = {1: 0, 2: MARKER_SIZE}
+# A header without a marker.
+_MIN_HEADER_SIZE = _RECORD.size + _CRC.size
+#: Octets of a header at most.
+RECORD_HEADER_SIZE = _MIN_HEADER_SIZE + MARKER_SIZE
 RECORD_MAGIC = b"MKR\xf1"
-RECORD_VERSION = 1
 #: A message body and where it was put.
 BODY = 1
 #: Changes without a body, in the journal.
@@ -39,20 +52,36 @@ class RecordHeader(NamedTuple):
     batch: int
     meta_crc: int
     body_crc: int
+    #: Empty for a record that has none.
+    marker: bytes
+
+    @property
+    def size(self) -> int:
+        """Octets of the header."""
+        return _MIN_HEADER_SIZE + len(self.marker)
 
     @property
     def length(self) -> int:
         """Octets of the whole record."""
-        return RECORD_HEADER_SIZE + self.meta_length + self.body_length
+        return self.size + self.meta_length + self.body_length
 
 
 def encode_header(
-    kind: int, meta: bytes, body_length: int, body_crc: int, lsn: int, batch: int
+    kind: int,
+    meta: bytes,
+    body_length: int,
+    body_crc: int,
+    lsn: int,
+    batch: int,
+    marker: bytes = b"",
 ) -> bytes:
-    """The fixed part of a record."""
+    """The fixed part of a record.
+
+    :param marker: the store's, or empty for a record without.
+    """
     fixed = _RECORD.pack(
         RECORD_MAGIC,
-        RECORD_VERSION,
+        2 if marker else 1,
         kind,
         0,
         len(meta),
@@ -62,24 +91,28 @@ def encode_header(
         zlib.crc32(meta),
         body_crc,
     )
+    fixed += marker
     return fixed + _CRC.pack(zlib.crc32(fixed))
 
 
 def decode_header(data: bytes | memoryview) -> RecordHeader:
     """Check and read the fixed part of a record.
 
+    :param data: :data:`RECORD_HEADER_SIZE` octets, or fewer at the end of a file.
     :raises StoreCorrupt: it is not one.
     """
-    fixed = bytes(data[: _RECORD.size])
-    if len(data) < RECORD_HEADER_SIZE or fixed[:4] != RECORD_MAGIC:
+    if len(data) < _MIN_HEADER_SIZE or data[:4] != RECORD_MAGIC:
         raise StoreCorrupt("No record where one should be")
-    (crc,) = _CRC.unpack_from(data, _RECORD.size)
-    if zlib.crc32(fixed) != crc:
-        raise StoreCorrupt("A record's header does not match its checksum")
-    _, version, kind, _, meta, body, lsn, batch, meta_crc, body_crc = _RECORD.unpack(fixed)
-    if version != RECORD_VERSION:
+    _, version, kind, _, meta, body, lsn, batch, meta_crc, body_crc = _RECORD.unpack_from(data)
+    if version not in _MARKER_SIZES:
         raise StoreCorrupt(f"A record has version {version}, which is not known here")
-    return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc)
+    end = MARKER_OFFSET + _MARKER_SIZES[version]
+    if len(data) < end + _CRC.size:
+        raise StoreCorrupt("A record's header is not whole")
+    if zlib.crc32(data[:end]) != _CRC.unpack_from(data, end)[0]:
+        raise StoreCorrupt("A record's header does not match its checksum")
+    marker = bytes(data[MARKER_OFFSET:end])
+    return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc, marker)
 
 
 def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: int) -> int:
@@ -87,7 +120,7 @@ def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: in
 
     :raises StoreCorrupt: it is another one, or none.
     """
-    if offset >= 0 and len(data) - offset >= RECORD_HEADER_SIZE:
+    if offset >= 0 and len(data) - offset >= _MIN_HEADER_SIZE:
         magic, _, _, _, _, length, number, _, _, crc = _RECORD.unpack_from(data, offset)
         if magic == RECORD_MAGIC and number == lsn and length == body_length:
             return int(crc)
@@ -96,6 +129,8 @@ def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: in
 
 def is_record_of(data: bytes, offset: int, lsn: int, body_length: int) -> bool:
     """Whether the record of a body is there, as far as :func:`checksum_of` looks."""
-    return 0 <= offset <= len(data) - RECORD_HEADER_SIZE and _IDENTITY.unpack_from(
-        data, offset
-    ) == (RECORD_MAGIC, body_length, lsn)
+    return 0 <= offset <= len(data) - _MIN_HEADER_SIZE and _IDENTITY.unpack_from(data, offset) == (
+        RECORD_MAGIC,
+        body_length,
+        lsn,
+    )

@@ -21,10 +21,11 @@ from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.journal import Journal, list_journals
 from mailkit.store.sqlite.log import SegmentLog
+from mailkit.store.sqlite.marking import read_marking
 from mailkit.store.sqlite.records import BODY
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.schema import INDEX_NAME
-from mailkit.store.sqlite.segments import Record, list_segments, scan_segment, segment_name
+from mailkit.store.sqlite.segments import Marking, Record, list_segments, scan_segment, segment_name
 from mailkit.store.sqlite.snapshot import list_snapshots
 from mailkit.store.sqlite.transaction import MAX_UID
 
@@ -61,9 +62,10 @@ def recover(
         "SELECT batch, segment, journal, journal_size FROM log_state"
     ).fetchone()
     known = dict(connection.execute("SELECT id, size FROM segment").fetchall())
+    marking = read_marking(connection)
     present = list_segments(directory)
     strangers = [number for number in present if number not in known]
-    refuse_older_index(newest_batch(directory, dict.fromkeys(strangers)), batch)
+    refuse_older_index(newest_batch(directory, marking, dict.fromkeys(strangers)), batch)
     size = known.get(current, 0)
     lost = _lost_segments(directory, known)
     if current not in known or lost:
@@ -71,7 +73,7 @@ def recover(
         segment = 0
     else:
         segment = current
-        refuse_older_index(newest_batch(directory, {segment: size}), batch)
+        refuse_older_index(newest_batch(directory, marking, {segment: size}), batch)
     if lost:
         _log.error(
             "{count} segments of the log are missing, or shorter than the index says, {name} first:"
@@ -88,7 +90,7 @@ def recover(
         for number in strangers:
             os.unlink(os.path.join(directory, segment_name(number)))
     _drop_torn(connection, directory)
-    log.open(segment, size, max([*known, *present], default=0))
+    log.open(segment, size, max([*known, *present], default=0), marking.marker)
     if not journal_number:
         journal_number = max(list_journals(directory), default=0) + 1
         journal_size = 0
@@ -106,7 +108,7 @@ def _pass_over(
     next_lsn = lsn
     connection.execute("BEGIN IMMEDIATE")
     # What comes after damage was never acknowledged, and may be what a sender has made up.
-    for record in _records_of(directory, places, search=False):
+    for record in _records_of(directory, read_marking(connection), places, search=False):
         if record.header.kind != BODY or not lsn <= record.header.lsn < _MAX_INTEGER:
             continue
         next_lsn = max(next_lsn, record.header.lsn + 1)
@@ -163,20 +165,21 @@ def _lost_segments(directory: str, known: Mapping[int, int]) -> list[int]:
     return lost
 
 
-def newest_batch(directory: str, places: Mapping[int, int | None]) -> int:
+def newest_batch(directory: str, marking: Marking, places: Mapping[int, int | None]) -> int:
     """The newest batch of which there are records in some segments; 0 without any.
 
+    :param marking: of the index.
     :param places: where to begin in each segment; None for its first record.
     """
-    return max((record.header.batch for record in _records_of(directory, places)), default=0)
+    records = _records_of(directory, marking, places)
+    return max((record.header.batch for record in records), default=0)
 
 
 def _records_of(
-    directory: str, places: Mapping[int, int | None], *, search: bool = True
+    directory: str, marking: Marking, places: Mapping[int, int | None], *, search: bool = True
 ) -> Iterator[Record]:
     for number, begin in places.items():
-        path = os.path.join(directory, segment_name(number))
-        yield from scan_segment(path, begin, search=search)
+        yield from scan_segment(directory, number, marking, begin, search=search)
 
 
 def refuse_older_index(newest: int, batch: int) -> None:

@@ -28,9 +28,11 @@ from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.lock import DirectoryLock
+from mailkit.store.sqlite.marking import find_marking, read_marking, write_marking
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.replay import Replay
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate
+from mailkit.store.sqlite.segments import Marking, list_segments
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 from mailkit.store.sqlite.versions import refuse_newer, version_of
 
@@ -106,9 +108,10 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
     try:
         configure(connection)
         migrate(connection)
-        _fill(connection, directory, log_directory, report)
+        filled = _fill(connection, directory, log_directory, report)
         connection.execute("BEGIN")
-        replay = Replay(connection, log_directory, int(time.time()))
+        marking = _settle_marking(connection, log_directory, filled)
+        replay = Replay(connection, log_directory, marking, int(time.time()))
         replay.run()
         for table in ("app_password", "scram_key", "fetched"):
             connection.execute(
@@ -138,22 +141,42 @@ def _discard(path: str) -> None:
 
 def _fill(
     connection: sqlite3.Connection, directory: str, log_directory: str, report: RepairReport
-) -> None:
-    """Begin with the best index there is."""
+) -> bool:
+    """Begin with the best index there is; tells whether there was one, or a copy."""
     index = os.path.join(directory, INDEX_NAME)
     if _copy_from(connection, index, summaries=True):
         report.lines.append("The index can be read; it is brought up to the end of the log")
-        return
+        return True
     for number in reversed(list_snapshots(log_directory)):
         if _copy_from(connection, os.path.join(log_directory, snapshot_name(number))):
             report.lines.append("The index is made from its last copy, the journal and the log")
+            copied = True
             break
     else:
+        copied = False
         report.lines.append(
             "The index is made from the journal and the log alone; accounts without a readable "
             "entry have no password now, and removed messages may have come back"
         )
     _salvage(connection, index, report)
+    return copied
+
+
+def _settle_marking(connection: sqlite3.Connection, log_directory: str, filled: bool) -> Marking:
+    """How the log's records are told, which the new index says, too.
+
+    :param filled: with rows of another index. That may be older than the marker.
+    """
+    known, found = read_marking(connection), find_marking(log_directory)
+    if filled:
+        found = Marking(found.marker or known.marker, max(found.since, known.since))
+    if found.marker:
+        write_marking(connection, found)
+    else:
+        # All that looks like a record is believed then, and later ones have the new index's.
+        last = max(list_segments(log_directory), default=0)
+        write_marking(connection, Marking(known.marker, last + 1))
+    return found
 
 
 def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = False) -> bool:

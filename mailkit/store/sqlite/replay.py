@@ -35,7 +35,8 @@ from mailkit.store.sqlite.queue_replay import QueueReplay
 from mailkit.store.sqlite.records import BODY, RECORD_HEADER_SIZE, decode_header
 from mailkit.store.sqlite.rows import BODY_USERS, NOBODY
 from mailkit.store.sqlite.segments import (
-    SEGMENT_HEADER,
+    SEGMENT_HEAD_SIZE,
+    Marking,
     list_segments,
     read_crc,
     scan_segment,
@@ -51,12 +52,16 @@ class Replay:
 
     :param connection: to the index, in a transaction.
     :param directory: of the log.
+    :param marking: of its records.
     :param now: seconds since the epoch.
     """
 
-    def __init__(self, connection: sqlite3.Connection, directory: str, now: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, directory: str, marking: Marking, now: int
+    ) -> None:
         self._db = connection
         self._directory = directory
+        self._marking = marking
         self._now = now
         self._keyword_sets: dict[tuple[int, str], int] = {}
         #: Bodies in the log whose octets are not what was written.
@@ -100,7 +105,7 @@ class Replay:
         self, file: FileIO, segment: int, begin: int | None, since: int
     ) -> int | None:
         """The same from an offset on; gives that of the next record whose body is damaged."""
-        for record in scan_segment(str(file.name), begin):
+        for record in scan_segment(self._directory, segment, self._marking, begin):
             header = record.header
             self._batch = max(self._batch, header.batch)
             if header.kind != BODY:
@@ -459,11 +464,11 @@ class Replay:
         run("DELETE FROM segment")
         for number in list_segments(self._directory):
             size = os.path.getsize(os.path.join(self._directory, segment_name(number)))
-            size = max(size, SEGMENT_HEADER.size)
+            size = max(size, SEGMENT_HEAD_SIZE)
             run(
                 "INSERT INTO segment SELECT ?, ?, ? - ifnull(sum(start - position + size), 0)"
                 " FROM body WHERE segment = ?",
-                (number, size, size - SEGMENT_HEADER.size, number),
+                (number, size, size - SEGMENT_HEAD_SIZE, number),
             )
         (lsn,) = run(
             "SELECT max(ifnull((SELECT max(id) FROM temp.found), 0), lsn) FROM log_state"

@@ -20,6 +20,7 @@ from mailkit.store.sqlite.records import (
     encode_header,
 )
 from mailkit.store.sqlite.segments import (
+    Marking,
     Record,
     list_segments,
     read_crc,
@@ -27,12 +28,19 @@ from mailkit.store.sqlite.segments import (
     segment_name,
 )
 
+MARKER = bytes(range(16))
+
 
 class RecordTests(SynchronousTestCase):
     def test_round_trip(self) -> None:
-        data = encode_header(BODY, b"[]", 2**40, 77, 2**50, 2**45)
-        header = decode_header(data)
-        self.assertEqual(len(data), RECORD_HEADER_SIZE)
+        for marker in (MARKER, b""):
+            self.make_round_trip(marker)
+
+    def make_round_trip(self, marker: bytes) -> None:
+        data = encode_header(BODY, b"[]", 2**40, 77, 2**50, 2**45, marker)
+        header = decode_header(data + b"[]"[: 2 - len(marker)])
+        self.assertEqual(len(data), header.size)
+        self.assertEqual(header.marker, marker)
         self.assertEqual(
             (header.kind, header.meta_length, header.body_length, header.lsn, header.batch),
             (BODY, 2, 2**40, 2**50, 2**45),
@@ -40,7 +48,10 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual((header.meta_crc, header.body_crc), (zlib.crc32(b"[]"), 77))
 
     def test_every_damaged_octet_is_noticed(self) -> None:
-        data = encode_header(BODY, b"[]", 5, 77, 1, 1)
+        for marker in (MARKER, b""):
+            self.damage(encode_header(BODY, b"[]", 5, 77, 1, 1, marker))
+
+    def damage(self, data: bytes) -> None:
         for position in range(len(data)):
             damaged = bytearray(data)
             damaged[position] ^= 0x40
@@ -51,8 +62,8 @@ class RecordTests(SynchronousTestCase):
                 decode_header(data[:length])
 
     def test_unknown_version(self) -> None:
-        with mock.patch("mailkit.store.sqlite.records.RECORD_VERSION", 9):
-            data = encode_header(BODY, b"", 0, 0, 1, 1)
+        data = bytearray(encode_header(BODY, b"", 0, 0, 1, 1))
+        data[4] = 9
         self.assertIn("version 9", str(self.assertRaises(StoreCorrupt, decode_header, data)))
 
 
@@ -62,7 +73,7 @@ class SegmentLogTests(SynchronousTestCase):
         os.mkdir(self.directory)
         self.flushed: list[int] = []
         self.log = self.make_log()
-        self.log.open(0, 0, 0)
+        self.log.open(0, 0, 0, MARKER)
         self.addCleanup(lambda: self.log.close())
 
     def make_log(self, limit: int = 1000) -> SegmentLog:
@@ -86,7 +97,7 @@ class SegmentLogTests(SynchronousTestCase):
         self.log.flush()
 
     def scan(self, number: int) -> list[Record]:
-        return list(scan_segment(self.path(number)))
+        return list(scan_segment(self.directory, number, Marking(MARKER, 1)))
 
     def bodies(self, number: int) -> list[bytes]:
         with open(self.path(number), "rb") as file:
@@ -114,7 +125,7 @@ class SegmentLogTests(SynchronousTestCase):
         self.log = SegmentLog(
             self.directory, limit=2000, large=1000, flush=self.flushed.append, room=room
         )
-        self.log.open(0, 0, 0)
+        self.log.open(0, 0, 0, MARKER)
 
     def test_small_batches_overwrite_what_is_there(self) -> None:
         self.make_room()
@@ -126,7 +137,7 @@ class SegmentLogTests(SynchronousTestCase):
         self.assertEqual(os.path.getsize(self.path(1)), size)
         self.assertEqual(self.bodies(1), [b"one", b"two", b"three"])
         # What does not fit makes the file longer, and room for others.
-        self.commit(b"x" * 440)
+        self.commit(b"x" * 400)
         self.assertEqual(os.path.getsize(self.path(1)), self.log.size + 500)
         # A large batch needs none.
         self.commit(b"y" * 501)
@@ -157,7 +168,7 @@ class SegmentLogTests(SynchronousTestCase):
         size = self.log.size
         self.assertGreater(os.path.getsize(self.path(1)), size)
         self.log.close()
-        self.log.open(1, size, 1)
+        self.log.open(1, size, 1, MARKER)
         self.assertEqual(os.path.getsize(self.path(1)), size)
         self.commit(b"three")
         self.assertEqual(self.bodies(1), [b"one", b"two", b"three"])
@@ -180,7 +191,7 @@ class SegmentLogTests(SynchronousTestCase):
 
     def test_more_buffers_than_one_call_takes(self) -> None:
         self.log = self.make_log(limit=1 << 30)
-        self.log.open(0, 0, 0)
+        self.log.open(0, 0, 0, MARKER)
         bodies = [b"%d" % number for number in range(1500)]
         self.commit(*bodies)
         self.assertEqual(self.bodies(1), bodies)
@@ -268,7 +279,7 @@ class SegmentLogTests(SynchronousTestCase):
             file.write(b"torn")
         self.log.close()
         self.log = self.make_log()
-        self.log.open(1, size, 1)
+        self.log.open(1, size, 1, MARKER)
         self.commit(b"next")
         self.assertEqual(self.bodies(1), [b"kept", b"next"])
 
@@ -387,9 +398,9 @@ class SegmentLogTests(SynchronousTestCase):
         self.assertEqual(self.bodies(1), [b"one", b"three"])
 
     def test_scan_finds_a_record_wherever_it_stands_behind_damage(self) -> None:
-        record = encode_header(BODY, b"[]", 3, zlib.crc32(b"one"), 1, 1) + b"[]one"
-        # The search reads a megabyte at a time, and begins one octet behind the damage.
-        for before in range((1 << 20) - 4, (1 << 20) + 5):
+        record = encode_header(BODY, b"[]", 3, zlib.crc32(b"one"), 1, 1, MARKER) + b"[]one"
+        # The search reads a megabyte at a time, and begins behind what stands before a marker.
+        for before in range((1 << 20) - 64, (1 << 20) + 5):
             with open(self.path(1), "wb") as file:
                 file.write(bytes(before) + record)
             self.assertEqual([found.position for found in self.scan(1)], [before])

@@ -22,10 +22,11 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.lock import DirectoryLock
+from mailkit.store.sqlite.marking import find_marking
 from mailkit.store.sqlite.records import BODY, encode_header
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
-from mailkit.store.sqlite.segments import SEGMENT_HEADER
+from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, encode_head
 from mailkit.store.sqlite.snapshot import snapshot_name
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
@@ -205,9 +206,13 @@ class OpeningTests(StoreTestCase):
     def segment(self, number: int) -> str:
         return os.path.join(self.directory, "log", f"{number:08x}.seg")
 
+    def marker(self) -> bytes:
+        return find_marking(os.path.join(self.directory, "log")).marker
+
     def stray_record(self, batch: int) -> bytes:
         body = b"stray"
-        return encode_header(1, b"[]", len(body), 0, 10**6, batch) + b"[]" + body
+        marker = self.marker()
+        return encode_header(1, b"[]", len(body), 0, 10**6, batch, marker) + b"[]" + body
 
     async def test_the_rest_of_an_unfinished_batch_is_cut_off(self) -> None:
         store = await self.make_store()
@@ -219,7 +224,7 @@ class OpeningTests(StoreTestCase):
             with open(self.segment(1), "ab") as file:
                 file.write(rest)
             with open(self.segment(9), "wb") as file:
-                file.write(SEGMENT_HEADER.pack(b"MKLOG1\r\n", SEGMENT_HEADER.size) + rest)
+                file.write(encode_head(SEGMENT_HEAD_SIZE, self.marker()) + rest)
             report = check_store(self.directory)
             self.assertEqual((report.problems, len(report.notes)), ([], 2))
             store = self.open_store()

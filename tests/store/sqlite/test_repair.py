@@ -23,6 +23,7 @@ from mailkit.rights import RightsOp
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
+from mailkit.store.sqlite.marking import find_marking
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.records import BODY, MAX_META, encode_header
 from mailkit.store.sqlite.repair import repair_store
@@ -425,7 +426,9 @@ class RepairTests(StoreTestCase):
             await self.deliver(store, message(number))
         await self.close_store(store)
         path = os.path.join(self.directory, "log", "00000001.seg")
-        first, second, _ = (record.position for record in scan_segment(path))
+        log = os.path.dirname(path)
+        records = scan_segment(log, 1, find_marking(log))
+        first, second, _ = (record.position for record in records)
         octets = Path(path).read_bytes()
         # The disk has put a block where another one should be, or not put it there.
         Path(path).write_bytes(octets[: first + 300] + octets[second:] + bytes(6000))

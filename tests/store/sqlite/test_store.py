@@ -29,6 +29,7 @@ from mailkit.store.sqlite import (
 )
 from mailkit.store.sqlite import mailbox as sqlite_mailbox
 from mailkit.store.sqlite.content import MAX_PREFIX
+from mailkit.store.sqlite.marking import read_marking
 from mailkit.store.sqlite.segments import scan_segment
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
@@ -49,9 +50,9 @@ class BodyTests(StoreTestCase):
         await self.deliver(store, message(1), ANN, BOB, ANN)
         inbox = await self.mailbox(store)
         await inbox.copy_messages(uids=[1, 2], destination="Archive")
-        (name,) = self.log_files()
-        path = os.path.join(self.directory, "log", name)
-        self.assertEqual(len(list(scan_segment(path))), 1)
+        self.assertEqual(self.log_files(), ["00000001.seg"])
+        marking = read_marking(store.connection())
+        self.assertEqual(len(list(scan_segment(store.core.log_directory, 1, marking))), 1)
         ids = {info.email_id for info in await inbox.get_messages(uids=[1, 2])}
         self.assertEqual(len(ids), 1)
 
