@@ -139,8 +139,10 @@ class Dispatcher:
         lanes = transport.max_parallel
         troubles: list[Handover] = []
         listed = self._clock.seconds()
+        contact = False
 
         async def lane() -> None:
+            nonlocal contact
             while pending and not troubles and self._running:
                 message = pending.popleft()
                 if self._clock.seconds() - listed >= ORDERS_TIME:
@@ -154,6 +156,7 @@ class Dispatcher:
                 if result.unreachable:
                     troubles.append(result.recipients[0])
                 else:
+                    contact = contact or (result.contact and bool(result.recipients))
                     await self._record(*portions.end(message, result.recipients))
 
         # Where one fails, what the others have sent is put down all the same.
@@ -161,7 +164,7 @@ class Dispatcher:
         for kept in portions.take_kept():
             await self._record(*kept)
         if not troubles:
-            if portions.tried:
+            if contact:
                 self._unreachable.note_success(domain)
             return None
         trouble = troubles[0]
@@ -216,7 +219,7 @@ class Dispatcher:
             text = "The message can no longer be read here"
             attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="5.3.0", text=text)
             gone = Handover(Status.PERMANENT, attempt)
-            return Result([gone] * len(message.recipients))
+            return Result([gone] * len(message.recipients), contact=False)
         still = partial(is_wanted, self._queue, message)
         try:
             paths = self._return_paths
@@ -230,6 +233,7 @@ class Dispatcher:
             self.log.failure("message {id} for {domain}", id=message.id, domain=domain)
             text = "Something went wrong here; it has been logged"
             attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="4.3.0", text=text)
-            return Result([Handover(Status.TEMPORARY, attempt)] * len(message.recipients))
+            failed = Handover(Status.TEMPORARY, attempt)
+            return Result([failed] * len(message.recipients), contact=False)
         finally:
             content.close()

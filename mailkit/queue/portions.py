@@ -39,8 +39,6 @@ class Portions:
     def __init__(self, messages: Iterable[QueuedMessage], return_paths: ReturnPaths | None) -> None:
         #: What is still to be handed over.
         self.pending = deque(_split(messages, return_paths))
-        #: Something was tried.
-        self.tried = False
         self._left = Counter(each.id for each in self.pending)
         self._kept: dict[str, tuple[QueuedMessage, list[_Outcome]]] = {}
 
@@ -49,7 +47,6 @@ class Portions:
 
         :param handovers: who is missing at the end is looked up again.
         """
-        self.tried = self.tried or bool(handovers)
         self._left[message.id] -= 1
         outcomes = list(zip(message.recipients, handovers, strict=False))
         if self._left[message.id] > 0:

@@ -178,7 +178,7 @@ class RelayTransport(Transport):
             pace = await self._pace(domain)
         except MailError as error:
             failed = _failure(error, self._attempt(began, None, None))
-            return Result([failed] * len(envelope.recipients), unreachable=True)
+            return Result([failed] * len(envelope.recipients), unreachable=True, contact=False)
         wish = wish_of(envelope, content)
         link = self._link(domain, wish)
         for _ in range(MAX_REFUSALS):
@@ -227,7 +227,8 @@ class RelayTransport(Transport):
                 failed = _failure(error, attempt)
                 first = len(pending) == len(envelope.recipients)
                 handovers.update(dict.fromkeys(pending, failed))
-                return self._result(envelope, handovers, first and _concerns_all(error, wish))
+                unreachable = first and _concerns_all(error, wish)
+                return self._result(envelope, handovers, unreachable, contact=not first)
             part = envelope
             if len(pending) < len(envelope.recipients):
                 part = changed(envelope, recipients=[envelope.recipients[i] for i in pending])
@@ -290,9 +291,13 @@ class RelayTransport(Transport):
 
     @staticmethod
     def _result(
-        envelope: Envelope, handovers: dict[int, Handover], unreachable: bool = False
+        envelope: Envelope,
+        handovers: dict[int, Handover],
+        unreachable: bool = False,
+        contact: bool = True,
     ) -> Result:
-        return Result([handovers[i] for i in range(len(envelope.recipients))], unreachable)
+        whole = [handovers[i] for i in range(len(envelope.recipients))]
+        return Result(whole, unreachable, contact)
 
     def _link(self, domain: str, wish: Wish) -> _Link:
         key = self._finder.key(domain), wish

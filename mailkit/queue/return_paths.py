@@ -98,6 +98,7 @@ class ReturnPaths:
     ) -> Result:
         """Hand a message over to one recipient after the other, each with its own return path."""
         handovers: list[Handover] = []
+        contact = False
         for recipient in message.recipients:
             envelope = replace(
                 message.envelope,
@@ -105,12 +106,20 @@ class ReturnPaths:
                 recipients=[recipient.recipient],
             )
             content.seek(0)
-            result = await transport.send(domain, envelope, content, still)
+            try:
+                result = await transport.send(domain, envelope, content, still)
+            except Exception:
+                if not handovers:
+                    raise
+                # Those before have it; whoever is left is tried again, and the failure told then.
+                break
             if not result.recipients:
                 break
+            contact = contact or result.contact
             handovers += result.recipients
             if result.unreachable:
                 # Those who are left need not be tried.
                 rest = len(message.recipients) - len(handovers)
-                return Result(handovers + [handovers[-1]] * rest, unreachable=len(handovers) == 1)
-        return Result(handovers)
+                whole = handovers + [handovers[-1]] * rest
+                return Result(whole, len(handovers) == 1, contact)
+        return Result(handovers, contact=contact)

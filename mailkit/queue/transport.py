@@ -39,6 +39,9 @@ class Result:
     recipients: Sequence[Handover]
     #: No server of the domain could be used: others for the domain need not be tried.
     unreachable: bool = False
+    #: The other side was spoken to. False where the failure is ours, or of this message's own wishes: it
+    #: says nothing of the domain.
+    contact: bool = True
 
 
 def with_error(attempt: Attempt, error: MailError) -> Attempt:

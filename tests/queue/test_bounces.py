@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections import Counter
 from typing import Any
 
 from hypothesis import given
@@ -202,6 +203,21 @@ class BounceTests(QueueTestCase):
         self.assertEqual(
             await self.states(id), [RecipientState.FAILED] * 10 + [RecipientState.DEFERRED] * 15
         )
+
+    async def test_a_failure_of_our_own_sends_nothing_twice(self) -> None:
+        def answer(recipient: Recipient) -> Handover:
+            if str(recipient.path) == "2@example.net" and len(self.transport.sent) < 5:
+                raise ValueError("a defect")
+            return reply()
+
+        self.transport.answer = answer
+        id = await self.submit(*[f"{number}@example.net" for number in range(4)])
+        self.pass_time(1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.pass_time(600)
+        counts = Counter(self.transport.recipients())
+        self.assertEqual((counts["0@example.net"], counts["1@example.net"]), (1, 1))
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED] * 4)
 
     async def test_others_keep_the_senders(self) -> None:
         self.transport.leaves = False

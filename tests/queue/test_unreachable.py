@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mailkit.model import Recipient
 from mailkit.queue import dispatch, manager
 from mailkit.queue.manager import QueueManager, QueueSettings
 from mailkit.queue.outcomes import Event
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
-from mailkit.queue.transport import Transport
+from mailkit.queue.transport import Handover, Transport
 from mailkit.queue.values import Order, RecipientState
 from mailkit.smtp.client import Status
 
@@ -127,6 +128,31 @@ class UnreachableTests(QueueTestCase):
         self.assertEqual(len(self.transport.sent), 4)
         for id in ids:
             self.assertEqual(len(await self.queue.get_attempts(id=id)), 4)
+
+    async def test_a_failure_of_our_own_says_nothing_of_the_domain(self) -> None:
+        ids = [await self.submit(f"{number}@example.net") for number in range(5)]
+        self.pass_time(HOUR)
+        self.transport.sent.clear()
+        answer = self.transport.answer
+
+        def fail_first(recipient: Recipient) -> Handover:
+            if len(self.transport.sent) == 1:
+                self.transport.gate = Deferred()
+                raise ValueError("a defect")
+            return answer(recipient)
+
+        self.transport.answer = fail_first
+        await self.manager.flush()
+        self.pass_time(10, step=1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        # One of the others still tells for all of them.
+        self.assertEqual(len(self.transport.sent), 2)
+        assert self.transport.gate is not None
+        self.transport.gate.callback(None)
+        self.pass_time(1)
+        self.assertEqual(len(self.transport.sent), 2)
+        for id in ids:
+            self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
 
     async def test_those_who_share_a_try_expire(self) -> None:
         ids = [await self.submit(f"{number}@example.net") for number in range(3)]
