@@ -94,7 +94,7 @@ CLIENT_PURE = " ".join(
 
 #: The same of the IMAP client.
 IMAP_CLIENT_NAMES = (
-    "body commands connecting connection criteria errors fetched fetching idle mailboxes"
+    "answers body commands connecting connection criteria errors fetched fetching idle mailboxes"
     " messages names notify opening reader responses selected session sets settings sharing sync"
     " text values"
 )
@@ -223,7 +223,10 @@ RULES = (
         f"{PURE} mailkit.coroutines mailkit.client.* mailkit.smtp.client.*",
         "twisted zope.interface",
     ),
-    Rule(IMAP_CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.imap.grammar {IMAP_CLIENT_PURE}"),
+    Rule(
+        IMAP_CLIENT_PURE,
+        f"{PURE} {SHARED_CLIENT_PURE} mailkit.imap.grammar mailkit.imap.patterns {IMAP_CLIENT_PURE}",
+    ),
     Rule(
         "mailkit.imap.client.aio",
         f"{PURE} {SHARED_CLIENT_PURE} {IMAP_CLIENT_PURE} mailkit.client.aio",

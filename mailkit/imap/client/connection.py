@@ -142,6 +142,7 @@ class Connection(pipeline.Pipeline[Flight]):
         if self.failure is not None:
             return
         self.selected = None
+        self.answers = False
         super().fail(error)
         self._greeted.fire()
         for listener in list(self.listeners):
@@ -186,6 +187,7 @@ class Connection(pipeline.Pipeline[Flight]):
             self._end(Tagged(response.tag, Status(response.name, None, error.text)))
             return
         self._count_unasked()
+        self.answers = False
         for listener in list(self.listeners):
             listener(response)
 

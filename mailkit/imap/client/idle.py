@@ -22,6 +22,7 @@ from mailkit.imap.client.values import (
     Status,
     Vanished,
 )
+from mailkit.model import Flags
 
 #: Something that a server tells of its own accord.
 Change: TypeAlias = (
@@ -35,6 +36,9 @@ MAX_UNHELD = 100_000
 #: Octets of changes that wait, by the same rules.
 MAX_WAITING_OCTETS = 1024 * 1024
 MAX_UNHELD_OCTETS = 64 * 1024 * 1024
+
+#: What the flags of a message count for while they wait, besides their names.
+FLAGS_OCTETS = 500
 
 
 class Idling:
@@ -118,7 +122,10 @@ class Idling:
         return self._changes.popleft()
 
     def _hear(self, response: Typed) -> None:
-        if isinstance(response, Change):
+        if self._connection.answers:
+            if isinstance(response, Message) and response.flags is not None:
+                self._hear_flags(response, response.flags)
+        elif isinstance(response, Change):
             self._keep(response, self._connection.size)
             if len(self._changes) >= MAX_WAITING or self._octets >= MAX_WAITING_OCTETS:
                 self._connection.hold()
@@ -127,6 +134,19 @@ class Idling:
                 error = ProtocolError("The server tells more changes than anybody takes")
                 self._connection.fail(error)
         self._waiter.fire()
+
+    def _hear_flags(self, answer: Message, flags: Flags) -> None:
+        """Those that come with an answer may be news, which the server does not tell again.
+
+        They take half of the room at most, so that an answer never has the server wait, or ends the
+        connection; beyond that only whoever has asked is told.
+        """
+        octets = FLAGS_OCTETS + sum(map(len, flags))
+        if self._is_half_full(octets):
+            return
+        told = Message(answer.number, answer.uid, flags, answer.recent, modseq=answer.modseq)
+        told.items = answer.items & {"UID", "FLAGS", "MODSEQ"}
+        self._keep(told, octets)
 
     def _keep(self, change: Change, octets: int) -> None:
         """:param octets: what it takes of the room that there is."""

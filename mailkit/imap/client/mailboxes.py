@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from mailkit.annotations import Annotation
 from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.answers import Asked, Listed
 from mailkit.imap.client.commands import (
     Command,
     Literal,
@@ -34,7 +35,6 @@ from mailkit.imap.client.values import (
     Ranges,
     Status,
 )
-from mailkit.imap.grammar import canonical
 from mailkit.mime.dates import format_imap_datetime
 from mailkit.model import AppendResult
 
@@ -226,13 +226,13 @@ class MailboxCommands:
         :param selection: ``SUBSCRIBED``, ``SPECIAL-USE``, ... (RFC 5258 section 3.1).
         :param options: ``CHILDREN``, ``SUBSCRIBED``, ``SPECIAL-USE``.
         """
-        found: list[Listing] = []
-        command = Command(
-            "LIST",
-            answers=frozenset(("LIST",)),
-            collect=lambda each: isinstance(each, Listing) and not each.lsub and _add(found, each),
-        )
         selection, options = tuple(selection), tuple(options)
+        names = (patterns,) if isinstance(patterns, str) else patterns
+        listed = Listed(
+            [reference + each for each in names],
+            with_gone="SUBSCRIBED" in [each.upper() for each in selection],
+        )
+        command = Command("LIST", answers=frozenset(("LIST",)), collect=listed.collect)
         if selection or options or not isinstance(patterns, str):
             self._need("LIST-EXTENDED")
         if selection:
@@ -248,7 +248,7 @@ class MailboxCommands:
         if options:
             command.add(b"RETURN (", b" ".join(map(atom, options)), b")")
         await self._connection.run(command)
-        return found
+        return listed.found
 
     async def lsub(self, pattern_: str = "*", *, reference: str = "") -> Sequence[Listing]:
         """The subscribed names that match."""
@@ -268,20 +268,15 @@ class MailboxCommands:
         items: Iterable[str] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"),
     ) -> MailboxStatus:
         """Facts about a mailbox that need not be selected."""
-        found: list[MailboxStatus] = []
-
-        def collect(response: Typed) -> bool:
-            # Servers may write the name otherwise: any STATUS may be the answer.
-            return isinstance(response, MailboxStatus) and _add(found, response)
-
-        command = Command("STATUS", answers=frozenset(("STATUS",)), collect=collect)
+        items = tuple(items)
+        asked = Asked(name, items)
+        command = Command("STATUS", answers=frozenset(("STATUS",)), collect=asked.collect)
         command.add(self._mailbox(name))
         command.add(b"(", b" ".join(atom(item.upper()) for item in items), b")")
         await self._connection.run(command)
-        if not found:
+        if asked.found is None:
             raise ProtocolError("The mail server says nothing of the mailbox", command="STATUS")
-        # One that NOTIFY has brought may stand beside it.
-        return next((each for each in found if each.name == canonical(name)), found[-1])
+        return asked.found
 
     # Messages that come in.
 

@@ -9,12 +9,6 @@ from mailkit._typing import override
 from mailkit.imap.client.commands import Command, Part, atom, fetch_items
 from mailkit.imap.client.connection import Connection
 from mailkit.imap.client.idle import Idling
-from mailkit.imap.client.responses import Typed
-from mailkit.imap.client.values import Message
-from mailkit.model import Flags
-
-#: What the flags of a message count for while they wait, besides their names.
-FLAGS_OCTETS = 500
 
 #: What a group may mean without names: see RFC 5465 section 6.
 FILTERS = ("selected", "selected-delayed", "inboxes", "personal", "subscribed")
@@ -73,8 +67,9 @@ class Notifying(Idling):
             async for change in changes:
                 ...
 
-    Messages that were asked for are told to whoever asked; of them a change has the flags alone, if
-    those came. A change of another mailbox is a :class:`~mailkit.imap.client.MailboxStatus`, one of names a
+    Answers are told to whoever asked; of messages that were asked for a change has the flags alone, if
+    those came. What may be an answer, or not, is told as both (:mod:`mailkit.imap.client.answers`). A
+    change of another mailbox is a :class:`~mailkit.imap.client.MailboxStatus`, one of names a
     :class:`~mailkit.imap.client.Listing`. At the end the server tells again of the selected
     mailbox alone.
     """
@@ -99,27 +94,6 @@ class Notifying(Idling):
         for group in groups:
             command.add(*group.parts(self._mailbox))
         return command
-
-    @override
-    def _hear(self, response: Typed) -> None:
-        if not (isinstance(response, Message) and self._connection.answers):
-            super()._hear(response)
-        elif response.flags is not None:
-            self._hear_flags(response, response.flags)
-
-    def _hear_flags(self, answer: Message, flags: Flags) -> None:
-        """Those that come with an answer may be news, which the server does not tell again.
-
-        They take half of the room at most, so that an answer never has the server wait, or ends the
-        connection; beyond that only whoever has asked is told.
-        """
-        octets = FLAGS_OCTETS + sum(map(len, flags))
-        if self._is_half_full(octets):
-            return
-        told = Message(answer.number, answer.uid, flags, answer.recent, modseq=answer.modseq)
-        told.items = answer.items & {"UID", "FLAGS", "MODSEQ"}
-        self._keep(told, octets)
-        self._waiter.fire()
 
     @override
     async def __aenter__(self) -> Notifying:

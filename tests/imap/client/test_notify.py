@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap.client import (
+    ConnectionLost,
     EventGroup,
     Exists,
     Listing,
@@ -134,6 +135,72 @@ class ScriptedTests(SynchronousTestCase):
         wire, session = self.open((b"STATUS inbox (MESSAGES)", other + answer + other + OK))
         found = wire.run(session.status("inbox", ["MESSAGES"]))
         self.assertEqual((found.name, found.items), ("INBOX", {"MESSAGES": 2}))
+
+    def listen_to(self, *lines: tuple[bytes, bytes]) -> tuple[Wire, Any, Any]:
+        command = b"NOTIFY SET (personal (MailboxName MessageNew MessageExpunge))"
+        wire, session = self.open((command, OK), *lines)
+        events = ["MailboxName", "MessageNew", "MessageExpunge"]
+        changes = session.notify([EventGroup("personal", events)])
+        wire.run(changes.__aenter__())
+        return wire, session, changes
+
+    def told(self, wire: Wire, changes: Any) -> list[Any]:
+        found = []
+        while (results := wire.start(changes.next(0))) and results[0] is not None:
+            found.append(results[0])
+        return found
+
+    def test_the_answer_to_status_is_no_change(self) -> None:
+        news = b"* STATUS Sent (MESSAGES 1)\r\n* STATUS INBOX (MESSAGES 2 UIDNEXT 4)\r\n"
+        answer = b"* STATUS INBOX (MESSAGES 3)\r\n"
+        wire, session, changes = self.listen_to(
+            (b"STATUS INBOX (MESSAGES)", news + answer + answer.replace(b"3", b"5") + OK)
+        )
+        self.assertEqual(wire.run(session.status("INBOX", ["messages"])).items, {"MESSAGES": 3})
+        self.assertEqual(
+            [(each.name, each.items["MESSAGES"]) for each in self.told(wire, changes)],
+            [("Sent", 1), ("INBOX", 2), ("INBOX", 5)],
+        )
+
+    def test_a_name_that_the_server_writes_otherwise(self) -> None:
+        wire, session, changes = self.listen_to(
+            (b"STATUS x/ (MESSAGES)", b"* STATUS x (MESSAGES 3)\r\n" + OK)
+        )
+        self.assertEqual(wire.run(session.status("x/", ["MESSAGES"])).name, "x")
+        self.assertEqual([each.name for each in self.told(wire, changes)], ["x"])
+
+    def test_the_answer_to_list_is_no_change(self) -> None:
+        wire, session, changes = self.listen_to(
+            (
+                b'LIST a. "%"',
+                b'* LIST () "." a.one\r\n* LIST () "." a.two.three\r\n* LIST () "." other\r\n'
+                b'* LIST () "." a.new (OLDNAME (a.old))\r\n* LIST (\\NonExistent) "." a.gone\r\n'
+                b'* LIST () "." a.four\r\n* LIST (\\NonExistent) "." a.one\r\n' + OK,
+            )
+        )
+        found = wire.run(session.list("%", reference="a."))
+        self.assertEqual([each.name for each in self.told(wire, changes)],
+                         ["a.two.three", "other", "a.new", "a.gone", "a.one"])  # fmt: skip
+        self.assertEqual([found[0].name, found[5].name, len(found)], ["a.one", "a.four", 7])
+
+    def test_lists_of_names_without_mailboxes(self) -> None:
+        gone = b'* LIST (\\Subscribed \\NonExistent) "/" x\r\n* LIST () "/" inbox\r\n'
+        wire, session, changes = self.listen_to(
+            (b'LIST (SUBSCRIBED) "" ("inbox" "*")', gone + OK)
+        )
+        session._connection.facts.announced |= {"LIST-EXTENDED"}
+        wire.run(session.list(["inbox", "*"], selection=["SUBSCRIBED"]))
+        self.assertEqual(self.told(wire, changes), [])
+
+    def test_the_end_of_the_connection_is_heard(self) -> None:
+        wire, session, changes = self.listen_to((b'LIST "" "*"', b'* LIST () "/" x\r\n'))
+        waiting = wire.start(changes.next(None))
+        wire.channel.dataReceived(b'* LIST () "/" x\r\n')
+        self.assertEqual(waiting[0].name, "x")
+        listing, waiting = wire.start(session.list()), wire.start(changes.next(None))
+        wire.lose()
+        self.assertEqual(waiting[0].condition, "BYE")
+        self.assertIsNotNone(listing[0].check(ConnectionLost))
 
     def test_a_server_without_it(self) -> None:
         wire = Wire(Script((b"*", b"TAG OK in\r\n"), (b"CAPABILITY", b"TAG OK x\r\n")))
