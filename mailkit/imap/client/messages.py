@@ -206,7 +206,8 @@ class MessageCommands(SharingCommands):
         """UIDs as threads (RFC 5256): ``[[2], [3, 6, [4, 23], [44, 7]]]`` has two; in the second 3 is
         answered by 6, and 6 by both 4 and 44.
 
-        Branches may be as deep as a discussion is long: more than Python's recursion allows.
+        Branches may be as deep as a discussion is long: more than Python's recursion allows, so that
+        ``==``, ``copy.deepcopy()`` and the like fail. ``repr()`` shows the first levels.
 
         :param algorithm: ``REFERENCES``, ``ORDEREDSUBJECT``, or what else the server has.
         :param query: as :meth:`search` has it.

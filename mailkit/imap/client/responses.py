@@ -14,6 +14,7 @@ from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.text import Text, words
 from mailkit.imap.client.values import (
     AccessList,
+    Branch,
     Capabilities,
     Continuation,
     Enabled,
@@ -396,14 +397,14 @@ def _threads(text: Text) -> Threads:
     """Read without recursion: how deep a thread is, is up to those who write to each other."""
     threads: list[Sequence[ThreadNode]] = []
     # Those that have begun and not ended.
-    open_lists: list[list[ThreadNode]] = []
+    open_lists: list[Branch] = []
     lists = numbers = 0
     text.skip_spaces()
     while open_lists or not text.at_end():
         mark = text.match(_THREAD_MARK, "A thread")
         if mark == b"(":
             lists += 1
-            open_lists.append([])
+            open_lists.append(Branch())
         elif not open_lists:
             raise SyntaxFault("A thread is missing")
         elif mark == b")":

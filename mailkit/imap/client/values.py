@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, Union
 
+from mailkit._typing import override
 from mailkit.client.content import Content
 from mailkit.mime.decoding import make_decoder
 from mailkit.mime.envelope import MessageEnvelope
@@ -118,6 +119,27 @@ class SearchNumbers(NamedTuple):
 #: Of THREAD: a UID or message number, or what branches off there: to any depth, which those
 #: decide who write to each other, so whoever walks it does so without recursion.
 ThreadNode: TypeAlias = Union[int, "list[ThreadNode]"]
+
+#: Levels of a thread that its ``repr()`` shows.
+MAX_SHOWN_DEPTH = 50
+
+
+class Branch(list[ThreadNode]):
+    """A thread, or a branch of one; a list whose ``repr()`` shows :data:`MAX_SHOWN_DEPTH` levels."""
+
+    __slots__ = ()
+
+    @override
+    def __repr__(self) -> str:
+        return _show(self, MAX_SHOWN_DEPTH)
+
+
+def _show(node: ThreadNode, depth: int) -> str:
+    if isinstance(node, int):
+        return str(node)
+    if not depth:
+        return "[...]"
+    return f"[{', '.join([_show(each, depth - 1) for each in node])}]"
 
 
 class Threads(NamedTuple):

@@ -14,7 +14,7 @@ from mailkit.imap.client.reader import RESPONSE_LIMITS, Response
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.text import words as read_words
-from mailkit.imap.client.values import Expunge, Vanished
+from mailkit.imap.client.values import MAX_SHOWN_DEPTH, Expunge, Vanished
 from mailkit.model import FlagOp
 from tests.imap.client.support import Wire
 from tests.imap.client.test_pipelining import SELECTED, Manual
@@ -89,6 +89,16 @@ class OneResponseTests(SynchronousTestCase):
     def test_a_response_code(self) -> None:
         self.check(b"* OK [X %b" % (b"x" * 200), "no end")
         self.check(b'* OK [X "%b' % (b"x" * 200), "no end")
+
+    def test_a_deep_thread(self) -> None:
+        depth = 20_000
+        octets = b"* THREAD (1 (2)(3))%b%b" % (b"(4 " * depth, b")" * depth)
+        threads: Any = parse_response(Response(octets, {}))
+        self.assertEqual(repr(threads.threads[0]), "[1, [2], [3]]")
+        shown = repr(threads)
+        self.assertIn("[4, [4, [...]]]", shown)
+        self.assertEqual(shown.count("4"), MAX_SHOWN_DEPTH)
+        self.assertEqual(list(threads.threads[0]), [1, [2], [3]])
 
     def test_names(self) -> None:
         name = b"&AOQ-" * 13_200

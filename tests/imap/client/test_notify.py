@@ -185,9 +185,7 @@ class ScriptedTests(SynchronousTestCase):
 
     def test_lists_of_names_without_mailboxes(self) -> None:
         gone = b'* LIST (\\Subscribed \\NonExistent) "/" x\r\n* LIST () "/" inbox\r\n'
-        wire, session, changes = self.listen_to(
-            (b'LIST (SUBSCRIBED) "" ("inbox" "*")', gone + OK)
-        )
+        wire, session, changes = self.listen_to((b'LIST (SUBSCRIBED) "" ("inbox" "*")', gone + OK))
         session._connection.facts.announced |= {"LIST-EXTENDED"}
         wire.run(session.list(["inbox", "*"], selection=["SUBSCRIBED"]))
         self.assertEqual(self.told(wire, changes), [])
