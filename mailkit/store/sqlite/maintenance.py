@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
+from mailkit._typing import override
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.compact import (
     MAX_VANISHED_ROWS,
@@ -34,6 +35,7 @@ from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.outage import is_unsure
 from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
+from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.troubles import TELL_INTERVAL
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -52,6 +54,8 @@ _PRUNE_INTERVAL = 3600.0
 COMPACT_RATIO = 0.05
 
 
+# Setting: how often the write-ahead log has begun anew without a change of the store.
+_ROUNDS = "wal_rounds"
 #: Free pages of the index below which it is left as it is.
 MIN_FREE_PAGES = 1000
 #: Octets of garbage for which a segment is ended before its time where there is no room for mail.
@@ -60,6 +64,27 @@ MIN_GARBAGE = 1024 * 1024
 
 class _Stopped(StoreUnavailable):
     """The store is being closed."""
+
+
+class BeginAnew(Operation[None]):
+    """Let the write-ahead log, all of which is copied, begin anew.
+
+    Its header is flushed before anything else is written to it, and then what is written: who makes
+    the first change waits for two flushes, with which nobody need wait.
+    """
+
+    __slots__ = ()
+
+    losable = True
+    idle = True
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        # What stays the same is not written.
+        tx.connection.execute(
+            "INSERT INTO setting VALUES (?, 1) ON CONFLICT DO UPDATE SET value = value + 1",
+            (_ROUNDS,),
+        )
 
 
 class Maintenance:
@@ -75,6 +100,8 @@ class Maintenance:
         self._stopping = False
         self._requests: list[Future[None]] = []
         self._commits = -1
+        # How many transactions there were when all of the write-ahead log was last copied.
+        self._copied = -1
         self._pruned = time.monotonic()
         #: What puts it off, and when that was told.
         self._trouble = ""
@@ -163,6 +190,8 @@ class Maintenance:
         self._copy_index(all_of_it)
         if self._writer.commits != commits:
             self._checkpoint()
+        if self._copied == self._writer.commits and not self._stopping:
+            self._writer.submit_soon(BeginAnew()).result()
         # Not the number now: somebody else's commits in between are looked at next time.
         self._commits = commits
 
@@ -182,13 +211,17 @@ class Maintenance:
 
     def _copy_pages(self) -> int:
         """Copy what no reader is in the way of; gives the pages of the write-ahead log."""
+        commits = self._writer.commits
         try:
             row = self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             if is_unsure(error):
                 self._writer.doubt()
             raise
-        return int(row[1])
+        pages, copied = int(row[1]), int(row[2])
+        if copied == pages:
+            self._copied = commits
+        return pages
 
     def _sync_journal(self) -> None:
         """Make the journal durable; it is not flushed with the transactions."""

@@ -64,6 +64,8 @@ class Operation(ABC, Generic[T]):
     weight = 0
     #: Losing it in a crash is harmless: it is not worth a flush of its own.
     losable = False
+    #: Nothing of the store is other than before: it does not count as a transaction.
+    idle = False
 
     @abstractmethod
     def run(self, tx: Transaction) -> T:
@@ -408,7 +410,7 @@ class Writer:
         tx.changed = changed
         self._commit()
         self._refused_from = None
-        self.commits += 1
+        self.commits += not all(entry.operation.idle for entry in entries)
         self._look_at_troubles()
         if any(type(each) is NamesOf for each in tx.touched):
             self.renames += 1

@@ -69,6 +69,45 @@ class CheckpointTests(WriteAheadTestCase):
         self.assertFalse(await self.begins_anew(10))
 
 
+class BeginAnewTests(WriteAheadTestCase):
+    """No change waits for the flush of a new write-ahead log's header."""
+
+    async def test_after_a_checkpoint(self) -> None:
+        store = await self.make_store()
+        core = store.core
+        await self.deliver(store, message(1))
+        maintenance = Maintenance(core, core.writer)  # type: ignore[arg-type]
+        self.addCleanup(maintenance._db.close)
+        before, commits = self.rounds(), core.writer.commits
+        maintenance._turn(False)
+        after = self.rounds()
+        self.assertGreater(after, before)
+        self.assertEqual(core.writer.commits, commits)
+        # That was no change, after which there would be something to do.
+        maintenance._turn(False)
+        self.assertEqual(self.rounds(), after)
+        await self.deliver(store, message(2))
+        self.assertEqual(self.rounds(), after)
+
+    async def test_not_while_changes_come(self) -> None:
+        store = await self.make_store()
+        core = store.core
+        await self.deliver(store, message(1))
+        maintenance = Maintenance(core, core.writer)  # type: ignore[arg-type]
+        self.addCleanup(maintenance._db.close)
+        copy = maintenance._copy_pages
+
+        def copy_pages() -> int:
+            pages = copy()
+            core.writer.commits += 1
+            return pages
+
+        maintenance._copy_pages = copy_pages  # type: ignore[method-assign]
+        before = self.rounds()
+        maintenance._turn(False)
+        self.assertEqual(self.rounds(), before)
+
+
 class _Failing:
     """A connection whose next statement of a kind fails as when the disk does."""
 
