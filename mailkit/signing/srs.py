@@ -75,6 +75,9 @@ class SRS:
         It is ``path`` itself where the new one would be longer than others take.
         """
         local, domain = path
+        if not domain.isascii():
+            # In a local part it would need SMTPUTF8, which a domain does not.
+            domain = canonical_domain(domain)
         again = _SRS1.fullmatch(local)
         first = _SRS0.fullmatch(local)
         if again is not None:

@@ -59,6 +59,14 @@ class SRSTests(SynchronousTestCase):
             if not local.startswith("SRS0="):
                 self.assertEqual(self.srs().unwrap(wrapped), address)
 
+    def test_only_a_local_part_makes_the_address_international(self) -> None:
+        # A server without SMTPUTF8 takes this one as ever.
+        wrapped = self.srs().wrap(Path("ann", "b\u00fccher.example"))
+        self.assertTrue(str(wrapped).isascii(), wrapped)
+        self.assertEqual(self.srs().unwrap(wrapped), Path("ann", "xn--bcher-kva.example"))
+        again = self.srs().wrap(Path("SRS0=abcd=ab=example.net=ann", "b\u00fccher.example"))
+        self.assertTrue(str(again).isascii(), again)
+
     def test_the_case_may_have_changed(self) -> None:
         for change in str.lower, str.upper:
             wrapped = path(change("SRS0=+CuP=JK=example.net=ann@example.org"))
