@@ -222,15 +222,18 @@ class KeyDirectory:
         :raises SigningKeyError: one of their names is taken, or the disk refuses.
         """
         with self._change() as entries:
-            taken = {(each.domain, each.selector) for each in entries}
+            # Dots are in both halves of a file's name, and DNS makes no difference between cases.
+            taken = {self._file(each).lower() for each in entries}
             for key in keys:
                 entry = KeyEntry(
                     key.domain, key.selector, key.algorithm, KeyState.ACTIVE, int(created)
                 )
-                if entry[:2] in taken:
+                if self._file(entry).lower() in taken:
                     raise SigningKeyError(
-                        f"{key.domain} has a key with the selector {key.selector}"
+                        f"{key.domain} has a key with the selector {key.selector}, or another key has"
+                        " the same name"
                     )
+                taken.add(self._file(entry).lower())
                 pem = key.private.private_bytes(
                     serialization.Encoding.PEM,
                     serialization.PrivateFormat.PKCS8,

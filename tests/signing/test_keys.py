@@ -117,6 +117,15 @@ class DirectoryTests(SynchronousTestCase):
         self.keys.add([key()], NOW)
         self.assertRaises(SigningKeyError, self.keys.add, [key()], NOW)
 
+    def test_no_key_takes_the_place_of_another(self) -> None:
+        # DNS makes no difference between the first two, nor a name of a file between the others.
+        made = [key(), key("example.org.uk")]
+        self.keys.add(made, NOW)
+        for taken in (key("example.org", "R"), key("example.org", "uk.r")):
+            self.assertRaises(SigningKeyError, self.keys.add, [taken], NOW)
+        kept = [self.keys.open_key(entry).record for entry in self.keys.list_keys()]
+        self.assertEqual(kept, [each.record for each in made])
+
     def test_retired_keys_sign_no_more_and_removed_ones_are_gone(self) -> None:
         self.keys.add([key(), key("example.org", "e", Algorithm.ED25519)], NOW)
         ring = KeyRing(self.keys)
