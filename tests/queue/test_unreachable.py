@@ -145,12 +145,12 @@ class UnreachableTests(QueueTestCase):
         await self.manager.flush()
         self.pass_time(10, step=1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        # One of the others still tells for all of them.
-        self.assertEqual(len(self.transport.sent), 2)
+        under_way = len(self.transport.sent)
         assert self.transport.gate is not None
         self.transport.gate.callback(None)
         self.pass_time(1)
-        self.assertEqual(len(self.transport.sent), 2)
+        # One of the others still tells for all of them.
+        self.assertEqual((under_way, len(self.transport.sent)), (2, 2))
         for id in ids:
             self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
 
