@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.copying import copy_octets
-from mailkit.store.sqlite.disk import sync_directory, sync_file
+from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.door import SOCKET_NAME
 from mailkit.store.sqlite.generations import (
     ALSO,
@@ -213,7 +213,6 @@ def _copy_index(directory: str, partial: str, report: BackupReport) -> list[tupl
         # It is read where nothing can be written, too.
         target.execute("PRAGMA journal_mode = DELETE")
         rows = target.execute("SELECT id, size FROM segment ORDER BY id").fetchall()
-    sync_file(path)
     report.index_octets = os.path.getsize(path)
     return [(int(number), int(size)) for number, size in rows]
 
@@ -243,7 +242,6 @@ def _copy_segments(
             target = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 copy_octets(source, 0, target, 0, size)
-                os.fsync(target)
             finally:
                 os.close(target)
             copied.files += 1

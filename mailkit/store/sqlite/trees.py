@@ -1,7 +1,11 @@
-"""Copying directories so that a second copy shares with the first what has not changed."""
+"""Copying directories so that a second copy shares with the first what has not changed.
+
+Nothing is durable before :func:`sync_tree`: files are flushed when all are written.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -44,7 +48,7 @@ def link(old: str, new: str) -> bool:
 
 
 def copy_file(source: str, target: str, before: str | None, copied: Copied) -> None:
-    """Copy a file durably with its rights and time, or link it to the copy before.
+    """Copy a file with its rights and time, or link it to the copy before.
 
     It is the same where length and time are. One that is gone meanwhile is left out.
 
@@ -64,7 +68,6 @@ def copy_file(source: str, target: str, before: str | None, copied: Copied) -> N
         os.chmod(target, stat.S_IMODE(found.st_mode))
         # The time from before: what is written meanwhile is copied again the next time.
         os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
-        sync_file(target)
         copied.files += 1
         copied.octets += found.st_size
 
@@ -115,12 +118,35 @@ def copy_tree(
 
 
 def sync_tree(directory: str) -> None:
-    """Make the names below a directory durable; what is in files is already.
+    """Make all that is below a directory durable, but files that have another name.
+
+    Those are in the copy before, too, which is durable already.
 
     :raises OSError: the disk refuses.
     """
-    for folder, _, _ in os.walk(directory, topdown=False):
+    _write_out(directory)
+    for folder, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            path = os.path.join(folder, name)
+            found = os.lstat(path)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                sync_file(path)
         sync_directory(folder)
+
+
+def _write_out(directory: str) -> None:
+    """Let the file system write what it holds back, in its own order.
+
+    Nothing relies on it, as not each tells of errors: it leaves little to do for the flushes of the
+    files, which would take a transaction of the file system each.
+    """
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is not None:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            syncfs(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def own_tree(directory: str, uid: int, gid: int) -> None:

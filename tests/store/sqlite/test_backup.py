@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from pathlib import Path
 from unittest import mock
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
@@ -67,6 +68,42 @@ class BackupTests(BackupTestCase):
         for report, expected in ((first, contents), (second, [*contents, message(99)])):
             self.assertEqual(check_store(report.path).problems, [])
             self.assertEqual(await self.contents(await self.restored(report.path)), expected)
+
+    async def test_what_was_copied_is_flushed_once_when_all_is_written(self) -> None:
+        store, _ = await self.filled()
+        homes = os.path.join(self.directory, "files")
+        os.makedirs(os.path.join(homes, "ann"))
+        for number in range(3):
+            Path(homes, "ann", str(number)).write_text("file")
+        flushed: list[str] = []
+        written: list[int] = []
+        real = os.fsync
+
+        def flush(descriptor: int) -> None:
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            flushed.append(path.partition(".partial/")[2])
+            written.append(len(list(Path(path.partition(".partial")[0] + ".partial").rglob("*"))))
+            real(descriptor)
+
+        for again in (False, True):
+            if again:
+                await self.deliver(store, message(99))
+            flushed.clear()
+            written.clear()
+            with mock.patch("os.fsync", flush):
+                report = self.back_up(keep=2)
+            files = [path for path in Path(report.path).rglob("*") if path.is_file()]
+            copied = [path for path in files if path.stat().st_nlink == 1]
+            # The manifest by who writes it, too.
+            flushed.remove("backup.json")
+            names = [str(path.relative_to(report.path)) for path in copied]
+            self.assertEqual(sorted(set(flushed) & set(names)), sorted(names))
+            linked = {str(path.relative_to(report.path)) for path in files} - set(names)
+            self.assertEqual(set(flushed) & linked, set())
+            for folder in ("log", "files", "files/ann", ""):
+                self.assertEqual(flushed.count(folder), 1 + (not folder), folder)
+            self.assertEqual(len(set(written[:-1])), 1)
+        self.assertGreater(len(linked), 3)
 
     async def test_another_segment_of_the_same_number_is_copied(self) -> None:
         await self.filled()
