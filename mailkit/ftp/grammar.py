@@ -166,7 +166,8 @@ def quoted(path: FilePath) -> str:
 
 def time_value(seconds: float) -> str:
     """RFC 3659 section 2.3: in UTC."""
-    return time.strftime("%Y%m%d%H%M%S", time.gmtime(seconds))
+    # "%Y" may leave out zeros.
+    return "{:04}{:02}{:02}{:02}{:02}{:02}".format(*time.gmtime(seconds)[:6])
 
 
 def parse_time(value: bytes) -> float:

@@ -15,8 +15,10 @@ from mailkit.ftp.grammar import (
     parse_extended_port,
     parse_path,
     parse_port,
+    parse_time,
     quoted,
     same_host,
+    time_value,
     without_options,
 )
 
@@ -113,6 +115,10 @@ class ListingTests(SynchronousTestCase):
     def test_list_shows_the_time_of_new_files_and_the_year_of_old_ones(self) -> None:
         self.assertTrue(list_line(self.entry, 1_000_000_100).endswith("Sep  9 01:46 a b"))
         self.assertTrue(list_line(self.entry, 1_100_000_000).endswith("Sep  9  2001 a b"))
+
+    def test_every_year_has_four_digits(self) -> None:
+        for value in ("00010101000000", "08650228235959", "20261123010203", "99991231235959"):
+            self.assertEqual(time_value(parse_time(value.encode())), value)
 
     def test_quotes_are_doubled(self) -> None:
         self.assertEqual(quoted(('a"b',)), '"/a""b"')
