@@ -15,6 +15,7 @@ import math
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.secret_texts import ALPHABET, grouped, is_kept, keep, new_text
+from mailkit.coroutines import run
 from mailkit.errors import TemporaryFailure
 from mailkit.hiding import hiding
 from mailkit.identity import SecondFactor
@@ -116,6 +118,8 @@ class SecondFactors:
     ) -> None:
         self._directory = directory
         self._seconds = seconds
+        # By account: wrong codes that are not counted yet.
+        self._noting: Counter[str] = Counter()
         self._nobodys = SecondFactor(base64.b32encode(os.urandom(20)).decode("ascii"))
 
     async def split(self, account: str, password: bytes | str) -> SplitPassword | None:
@@ -130,7 +134,7 @@ class SecondFactors:
         """
         typed = password.encode("utf-8", "surrogatepass") if isinstance(password, str) else password
         directory = self._directory
-        factor = await directory.get_second_factor(account=account)
+        factor = await self._find(account)
         if factor is None:
             self.pretend(typed)
             return SplitPassword(typed, use_nothing)
@@ -165,29 +169,53 @@ class SecondFactors:
         # More than can come together: the clock was wrong then.
         return (WRONG_CODES - 1) * seconds < left <= WRONG_CODES * seconds
 
+    async def _find(self, account: str) -> SecondFactor | None:
+        """What the directory knows, and what it is about to know."""
+        factor: SecondFactor | None = await self._directory.get_second_factor(account=account)
+        noting = self._noting[account]
+        if factor is None or not noting:
+            return factor
+        now, seconds = int(self._seconds()), wrong_code_seconds(factor.window)
+        forgotten = max(factor.forgotten, now) + noting * seconds
+        return factor._replace(forgotten=min(forgotten, now + WRONG_CODES * seconds))
+
     async def _refuse(self, account: str) -> None:
         """A wrong code stands behind the right password."""
-        factor = await self._directory.get_second_factor(account=account)
-        if factor is not None and not self._is_full(factor):
-            now, seconds = int(self._seconds()), wrong_code_seconds(factor.window)
-            most = (WRONG_CODES - 1) * seconds
+        # The answer does not wait for the disk: its time would tell that the password is right.
+        run(self._note(account)).addErrback(
+            lambda failure: self.log.failure("a wrong code could not be counted", failure)
+        )
+        raise WrongPassword(account)
+
+    async def _note(self, account: str) -> None:
+        """Count a wrong code."""
+        factor = await self._find(account)
+        if factor is None or self._is_full(factor):
+            return
+        now, seconds = int(self._seconds()), wrong_code_seconds(factor.window)
+        most = (WRONG_CODES - 1) * seconds
+        self._noting[account] += 1
+        try:
             await self._directory.note_wrong_code(
                 account=account, now=now, seconds=seconds, most=most
             )
-            if factor.forgotten - now + seconds > most:
-                self.log.warn(
-                    "{account}: {count} codes were wrong behind the right password, so none is judged"
-                    " for {seconds} seconds",
-                    account=account,
-                    count=WRONG_CODES,
-                    seconds=seconds,
-                )
-        raise WrongPassword(account)
+        finally:
+            self._noting[account] -= 1
+            if not self._noting[account]:
+                del self._noting[account]
+        if factor.forgotten - now + seconds > most:
+            self.log.warn(
+                "{account}: {count} codes were wrong behind the right password, so none is judged"
+                " for {seconds} seconds",
+                account=account,
+                count=WRONG_CODES,
+                seconds=seconds,
+            )
 
     async def _use_step(self, account: str, step: int) -> None:
         """A right code stands behind the right password."""
         # Of many that are tried together, those that were wrong may be known by now.
-        factor = await self._directory.get_second_factor(account=account)
+        factor = await self._find(account)
         if factor is not None and self._is_full(factor):
             raise WrongPassword(account)
         await self._directory.use_step(account=account, step=step)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyotp
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from mailkit.auth.app_passwords import new_app_password
@@ -271,6 +271,32 @@ class GuessTests(TOTPTestCase):
         answer.chainDeferred(deferred)
         for asking in (*wrong, right):
             self.failureResultOf(asking, UnauthorizedLogin)
+
+    def test_the_answer_does_not_wait_for_the_disk(self) -> None:
+        """Its time would tell that the password is right."""
+        noted = self.store.note_wrong_code
+        gate: Deferred[None] = Deferred()
+
+        async def slowly(**arguments: Any) -> None:
+            await gate
+            await noted(**arguments)
+
+        self.store.note_wrong_code = slowly  # type: ignore[method-assign]
+        for number in range(WRONG_CODES):
+            self.failureResultOf(self.ask(b"secret" + self.wrong[number]), UnauthorizedLogin)
+        self.assertLess(self.forgotten(), 0)
+        # They count all the same.
+        self.assertEqual(self.refused(b"secret" + self.code()), 1)
+        gate.callback(None)
+        self.assertEqual(self.forgotten(), WRONG_CODES * wrong_code_seconds(1))
+        self.clock.advance(wrong_code_seconds(1))
+        self.let_in(b"secret" + self.code())
+
+    def test_a_store_that_cannot_count_is_logged(self) -> None:
+        trouble = StoreUnavailable("no disk")
+        self.store.note_wrong_code = lambda **_: fail(trouble)  # type: ignore[method-assign,assignment,misc]
+        self.failureResultOf(self.ask(b"secret" + self.wrong[0]), UnauthorizedLogin)
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
 
     def test_recovery_codes_and_app_passwords_go_on_to_work(self) -> None:
         factor, codes = new_second_factor()
