@@ -82,7 +82,9 @@ class DomainCheck:
 
     def tell(self, level: Level, text: str) -> None:
         """Put down a finding."""
-        self.findings.append(Finding(self.topic, level, text))
+        # Names and records are others': nothing that a terminal obeys, or cannot show.
+        shown = "".join(char if char.isprintable() else "?" for char in text)
+        self.findings.append(Finding(self.topic, level, shown))
 
     def good(self, text: str) -> None:
         """As it should be."""

@@ -67,6 +67,13 @@ class CheckTests(SynchronousTestCase):
         work = check_domain(check)
         return list(self.successResultOf(Deferred.fromCoroutine(work)))
 
+    def test_records_obey_no_terminal(self) -> None:
+        # The domain may be anybody's, and its records any octets.
+        resolver = good_world()
+        resolver.records[DOMAIN, RecordType.TXT] = ["v=spf1 mx -all x=\x1b[2J\udcff"]
+        found = self.check(resolver)
+        self.assertIn("the record is v=spf1 mx -all x=?[2J?", [each.text for each in found])
+
     def finds(self, resolver: FakeResolver, level: Level, topic: str, text: str, **s: Any) -> None:
         """There is a finding with that text, and nothing worse in its topic."""
         found = [each for each in self.check(resolver, **s) if each.topic == topic]
