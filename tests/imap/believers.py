@@ -1,7 +1,7 @@
 """What a client believes of its mailbox, from the responses alone.
 
 It may know messages by UID alone (UIDONLY, QRESYNC), be told of them without having asked (NOTIFY),
-and keep results of searches (CONTEXT).
+keep results of searches (CONTEXT) and annotations (ANNOTATE).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.imap.notes import Notes, notes_in
 from tests.imap.support import Client, split_responses
 
 FLAGS = ["\\Seen", "\\Deleted", "\\Flagged", "mine"]
@@ -38,6 +39,8 @@ class Message:
     def __init__(self) -> None:
         self.uid = 0
         self.flags: frozenset[bytes] | None = None
+        #: None where they are not known, or not any more.
+        self.notes: Notes | None = None
 
 
 class Context:
@@ -69,6 +72,8 @@ class Model:
         self.tags = 0
         #: Answers of the command at work.
         self.lines: list[bytes] = []
+        #: It is told which annotations change.
+        self.annotates = False
         #: UIDs whose flags were told while it was.
         self.told: set[int] = set()
         for command in {
@@ -101,6 +106,10 @@ class Model:
         self.command = command
         self.lines = []
         self.told = set()
+        if " ANNOTATION (/comment (" in command and command.startswith("UID STORE"):
+            # What it changes itself is not told.
+            for message in (*self.messages, *self.by_uid.values()):
+                message.notes = None
         self.send(self.tag + b" " + command.encode() + b"\r\n")
 
     def send(self, data: bytes) -> None:
@@ -197,6 +206,9 @@ class Model:
         if flags := re.search(rb"FLAGS \(([^)]*)\)", values):
             self.told.add(message.uid)
             message.flags = frozenset(flags[1].split()) - {b"\\Recent"}
+        speaks, notes = notes_in(values)
+        if speaks and self.annotates:
+            message.notes = notes
 
     # Results that are kept.
 
@@ -238,7 +250,7 @@ def make_context(client: Model, dice: random.Random) -> str:
     sorts = dice.random() < 0.5
     # What is told by number is for who can count.
     by_uid = client.vanishes or client.kind == "notify" or dice.random() < 0.5
-    search = dice.choice(SEARCHES)
+    search = dice.choice([*SEARCHES, 'ANNOTATION /comment value.shared "1"'])
     command = f"SORT RETURN (ALL UPDATE) (SUBJECT) UTF-8 {search}"
     if not sorts:
         command = f"SEARCH RETURN (ALL UPDATE) {search}"

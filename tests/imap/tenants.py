@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit._typing import override
 from tests.imap.believers import Model, numbers_in
+from tests.imap.notes import Entries
 from tests.imap.support import Client
 
 _EARLIER = re.compile(rb"\* VANISHED \(EARLIER\) (\S+)")
@@ -85,6 +86,9 @@ class Tenant(Model):
         #: Lasting names of messages, by UIDVALIDITY and UID.
         self.emails: dict[tuple[int, int], bytes] = {}
         self.saved: list[int] | None = []
+        self.entries = Entries()
+        #: It is told which entries change.
+        self.informed = False
         super().__init__(client, kind, test)
         if compressed:
             test.assertTrue(client.command("COMPRESS DEFLATE")[-1].startswith(b"OK"))
@@ -111,8 +115,14 @@ class Tenant(Model):
 
     def begin_again(self, name: str, kept: Kept, more: str) -> None:
         """Select the mailbox that it was in before."""
-        self.begin(f'SELECT "{name}" (QRESYNC ({kept.validity} {kept.modseq}{more}))')
+        annotate = " ANNOTATE" if self.annotates else ""
+        self.begin(f'SELECT "{name}" (QRESYNC ({kept.validity} {kept.modseq}{more}){annotate})')
         self.by_uid = dict(kept.messages)
+
+    @override
+    def begin(self, command: str) -> None:
+        self.entries.begin(command)
+        super().begin(command)
 
     @override
     def listen(self) -> None:
@@ -169,6 +179,7 @@ class Tenant(Model):
         elif found and found[1] == b"HIGHESTMODSEQ":
             self.modseq, self._coded = int(found[2]), True
             self._seen_modseq = 0
+        self.entries.read(line)
         if not self.tag and self.kind not in ("notify", "delayed") and not self.bye:
             self.test.assertFalse(line.startswith(b"*"), where)
         super().read(line)

@@ -17,12 +17,25 @@ from mailkit.rights import RightsOp, effective_rights, identifiers_of
 from tests.imap.access import BOB, EVE, OTHERS
 from tests.imap.believers import FLAGS, SEARCHES, Context, Message, make_context, numbers_in
 from tests.imap.fakes import Slow
+from tests.imap.notes import (
+    HEADERS,
+    NOTED,
+    by_note,
+    by_subject,
+    conversations,
+    entry_commands,
+    headers_in,
+    note_commands,
+    noted_in,
+    noted_with,
+    threads_in,
+)
 from tests.imap.support import PASSWORD, USER, Server, StoreReactor, now
 from tests.imap.tenants import Kept, Tenant, Watcher
 
 KINDS = ["plain", "rev2", "condstore", "qresync", "qresync", "uidonly", "both", "notify", "delayed"]
 NAMES = ["INBOX", "a", "a/b", "c", "d", "c/e"]
-RIGHTS = ["lrswipkxtea", "lrswite", "lrsi", "lr", "lrw", "lrte", "i", "l", ""]
+RIGHTS = ["lrswipkxtean", "lrswite", "lrsin", "lr", "lrw", "lrte", "i", "l", ""]
 STATUS_ITEMS = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE DELETED"
 
 
@@ -52,6 +65,7 @@ class World:
         clients: int,
         overlapping: bool,
     ) -> None:
+        self.dice = dice
         self.test = test
         self.server = server
         self.root = Slow(object(), after=overlapping)
@@ -74,7 +88,10 @@ class World:
         #: Mailboxes that somebody may have lost, by user: gone, or not to be read for a time.
         self.lost: set[tuple[str, bytes]] = set()
         self.looked: dict[bytes, Any] = {}
-        for _ in range(dice.randrange(6)):
+        #: All names that a mailbox has had, and the mailboxes that a name has meant, of one owner.
+        self.names: dict[tuple[str, bytes], set[str]] = {}
+        self.meanings: dict[tuple[str, str], set[bytes]] = {}
+        for _ in range(dice.randrange(12)):
             server.add(self.message(), mailbox=dice.choice(["INBOX", "a", "a/b"]))
         self.look()
         self.tenants = [self.make(dice) for _ in range(clients)]
@@ -100,7 +117,12 @@ class World:
         compressed = dice.random() < 0.2
         slow, self.root.slow = self.root.slow, False
         client = self.login(user)
+        informed = dice.random() < 0.5
+        if informed:
+            self.test.assertTrue(client.command("ENABLE METADATA")[-1].startswith(b"OK"))
         tenant = Tenant(client, user, kind or dice.choice(KINDS), self.test, compressed)
+        tenant.informed = informed
+        tenant.annotates = dice.random() < 0.5
         self.root.slow = slow
         return tenant
 
@@ -113,7 +135,15 @@ class World:
 
     def message(self) -> bytes:
         self.number += 1
-        return b"Subject: %d\r\n\r\n" % self.number
+        head = b"Subject: %d\r\nMessage-ID: <%d@x>\r\n" % (self.number, self.number)
+        if self.dice.random() < 0.5:
+            head += b"References: <%d@x>\r\n" % self.dice.randint(1, self.number)
+        return head + b"\r\n"
+
+    def literal(self) -> str:
+        """A new message in a command."""
+        message = self.message()
+        return f"{{{len(message)}+}}\r\n{message.decode()}"
 
     def name(self, user: str, dice: random.Random, new: bool = False) -> str:
         name = dice.choice(NAMES[1:] if new and dice.random() < 0.95 else NAMES)
@@ -218,12 +248,14 @@ class World:
 
     def choose_any(self, tenant: Tenant, dice: random.Random) -> str:
         name, new = self.name(tenant.user, dice), self.name(tenant.user, dice, True)
-        text = f"{{{len(self.message())}+}}\r\nSubject: {self.number}\r\n\r\n"
+        text = self.literal()
         other = dice.choice([BOB, EVE, "anyone"])
         select = dice.choice(["SELECT", "SELECT", "EXAMINE"])
         url = "".join("%20" if c == " " else "%40" if c == "@" else c for c in name)
+        annotate = " (ANNOTATE)" if tenant.annotates else ""
         commands = [
-            (20 if not tenant.selected else 2, f'{select} "{name}"'),
+            (20 if not tenant.selected else 2, f'{select} "{name}"{annotate}'),
+            *entry_commands(name, dice),
             (2, f'CREATE "{new}"'),
             (2, f'DELETE "{new}"'),
             (3, f'RENAME "{name}" "{new}"'),
@@ -257,7 +289,7 @@ class World:
         uids = self.uids(tenant, dice)
         written = "1:3" if uids == "$" else uids
         target = self.name(tenant.user, dice)
-        text = f"{{{len(self.message())}+}}\r\nSubject: {self.number}\r\n\r\n"
+        text = self.literal()
         since = dice.randint(1, max(2, tenant.modseq))
         commands = [
             "NOOP",
@@ -281,6 +313,8 @@ class World:
             f'UID MOVE {uids} "{target}"',
             f'UID REPLACE {dice.randint(1, 20)} "{target}" {text}',
             dice.choice(["CLOSE", "UNSELECT", "NOOP"]),
+            *note_commands(written.replace("*", "99"), dice),
+            *note_commands("1:99", dice),
         ]
         if tenant.kind in ("condstore", "qresync", "both"):
             commands += [
@@ -325,6 +359,8 @@ class World:
         """Remember how things are now."""
         before, self.looked = self.looked, self.mailboxes()
         for owner, account, info in self.looked.values():
+            self.names.setdefault((owner, info.mailbox_id.encode()), set()).add(info.name)
+            self.meanings.setdefault((owner, info.name), set()).add(info.mailbox_id.encode())
             if info.mailbox_id.encode() in before and before[info.mailbox_id.encode()][2] == info:
                 continue
             deleted = 0
@@ -400,6 +436,8 @@ class World:
         if tenant.bye:
             self.check_end(tenant)
             return
+        if tenant.informed:
+            self.compare_entries(tenant)
         if not tenant.selected:
             return
         where = (tenant.user, tenant.kind)
@@ -420,13 +458,58 @@ class World:
                 self.test.assertEqual(message.flags, flags, (*where, message.uid))
         for context in tenant.contexts.values():
             self.compare_context(tenant, context)
+        self.compare_orders(tenant)
+
+    def compare_orders(self, tenant: Tenant) -> None:
+        """Annotations that it knows are true, and so are the orders that it is given."""
+        believed = {
+            message.uid: message.notes
+            for message in (*tenant.messages, *tenant.by_uid.values())
+            if message.notes is not None
+        }
+        self.run(tenant, HEADERS)
+        headers = headers_in(tenant.lines)
+        self.run(tenant, NOTED)
+        notes = noted_in(tenant.lines)
+        where = (tenant.user, tenant.kind)
+        self.test.assertEqual((len(headers), list(headers)), (tenant.count, list(notes)), where)
+        self.test.assertEqual(believed, {uid: notes[uid] for uid in believed}, where)
+        for command, expected in (
+            ("SORT RETURN (ALL) (REVERSE SUBJECT) UTF-8 ALL", by_subject(headers)),
+            ("SORT RETURN (ALL) (ANNOTATION /comment value.priv) UTF-8 ALL", by_note(notes, 0)),
+            ("SORT RETURN (ALL) (ANNOTATION /comment value.shared) UTF-8 ALL", by_note(notes, 1)),
+            ('SEARCH RETURN (ALL) ANNOTATION /comment value "2"', noted_with(notes, b"2")),
+        ):
+            self.test.assertEqual(self.find(tenant, command), expected, (*where, command))
+        self.run(tenant, "UID THREAD REFERENCES UTF-8 ALL")
+        threads = threads_in(self.test, tenant.lines)
+        self.test.assertEqual(threads, conversations(headers), (*where, headers))
+
+    def compare_entries(self, tenant: Tenant) -> None:
+        """Entries that an owner knows, and is told of, are true."""
+        account = self.owners[tenant.user]
+        for (octets, entry), value in tenant.entries.known.items():
+            name = octets.decode()
+            if name:
+                (mailbox_id, *others) = self.meanings.get((tenant.user, name)) or [b""]
+                names = self.names.get((tenant.user, mailbox_id))
+                if others or names != {name} or mailbox_id not in self.looked:
+                    # Renamed, gone, or another one by now: that is not told.
+                    continue
+            there = now(account.get_metadata(mailbox=name or None))
+            where = (tenant.user, tenant.kind, name, entry)
+            self.test.assertEqual(there.get(entry.decode()), value, where)
+
+    def find(self, tenant: Tenant, search: str) -> list[int]:
+        """UIDs that a search finds, in its order."""
+        self.run(tenant, f"UID {search}")
+        (found,) = [line for line in tenant.lines if line.startswith(b"* ESEARCH")]
+        text = re.search(rb" ALL (\S+)", found)
+        return numbers_in(text[1]) if text else []
 
     def compare_context(self, tenant: Tenant, context: Context) -> None:
-        again = context.command.replace(" UPDATE", "")
-        self.run(tenant, again if context.by_uid else f"UID {again}")
-        (found,) = [line for line in tenant.lines if line.startswith(b"* ESEARCH")]
-        text = re.search(rb"ALL (\S+)", found)
-        expected = numbers_in(text[1]) if text else []
+        again = context.command.replace(" UPDATE", "").removeprefix("UID ")
+        expected = self.find(tenant, again)
         held: Any = [item.uid if isinstance(item, Message) else item for item in context.results]
         held = held if context.sorts else sorted(held)
         self.test.assertEqual(held, expected, (tenant.user, tenant.kind, context.command))
