@@ -27,7 +27,8 @@ class AttemptNotes:
     log = Logger()
 
     def __init__(self, recorder: Recorder, clock: Any) -> None:
-        self._recorder = recorder
+        #: Is told how many outcomes are still to come.
+        self.recorder = recorder
         self._clock = clock
         self._deadlines = Deadlines(clock)
 
@@ -38,6 +39,7 @@ class AttemptNotes:
     def stop(self) -> None:
         """No attempt is under way any more."""
         self._deadlines.stop_timer()
+        self.recorder.write_now()
 
     def begin(self, attempt: _Attempting) -> int:
         """It is under way; gives the second in which it is to be put down."""
@@ -50,8 +52,10 @@ class AttemptNotes:
     def note(self, message: QueuedMessage, state: RecipientState | None = None) -> None:
         """Put down a state for all recipients; the one that each had when None."""
         updates = [Update(each.id, state or each.state) for each in message.recipients]
-        noting = Deferred.fromCoroutine(self._recorder.record(updates))
+        noting = Deferred.fromCoroutine(self.recorder.record(updates))
         noting.addErrback(lambda failure: self.log.failure("what is under way", failure))
+        # Somebody may be looking, and outcomes may be far away.
+        self.recorder.write_now()
 
 
 class _Attempting:
@@ -65,6 +69,7 @@ class _Attempting:
         self._noted = False
 
     def __enter__(self) -> None:
+        self._notes.recorder.expected += 1
         self._second = self._notes.begin(self)
 
     def deadline_reached(self) -> None:
@@ -74,6 +79,7 @@ class _Attempting:
     def __exit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._notes.recorder.expected -= 1
         if not self._noted:
             self._notes.end(self, self._second)
         elif isinstance(error, CancelledError):

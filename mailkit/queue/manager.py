@@ -130,7 +130,7 @@ class QueueManager:
         self._settings = settings or QueueSettings()
         self._clock = clock
         #: Puts down what attempts make of recipients, and tells who listens.
-        self.outcomes = Outcomes(queue, reporter, self._schedules, clock.seconds)
+        self.outcomes = Outcomes(queue, reporter, self._schedules, clock)
         self._guard = QueueGuard(queue, limits or QueueLimits(), clock.seconds)
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}

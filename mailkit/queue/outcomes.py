@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from twisted.logger import Logger
 
@@ -52,7 +52,7 @@ class Outcomes:
     """Puts down what became of messages.
 
     :param schedules: how often and how long it is tried.
-    :param seconds: tells the time.
+    :param clock: the reactor, or another source of time and calls.
     """
 
     log = Logger()
@@ -62,14 +62,14 @@ class Outcomes:
         queue: IQueue,
         reporter: Reporter,
         schedules: Schedules,
-        seconds: Callable[[], float],
+        clock: Any,
     ) -> None:
         self._queue = queue
         self._reporter = reporter
         self._schedules = schedules
-        self._seconds = seconds
+        self._seconds: Callable[[], float] = clock.seconds
         #: Writes them.
-        self.recorder = Recorder(queue)
+        self.recorder = Recorder(queue, clock)
         self._listeners: dict[object, Callable[[Event], None]] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
 

@@ -1,9 +1,9 @@
-"""Puts down what became of messages: those that end while something is written go in one step."""
+"""Puts down what became of messages: those that end close behind each other go in one step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Updates that go in one step; one caller's stay together.
 MAX_UPDATES = 1000
+#: Seconds that an outcome waits for those of other attempts. A step costs as much as several outcomes, and
+#: what dies with this process before it is put down is sent again: so it is no more than a step may take.
+GATHERING_TIME = 0.01
 
 
 class _Entry(NamedTuple):
@@ -26,12 +29,19 @@ class _Entry(NamedTuple):
 
 
 class Recorder:
-    """Writes to a queue, one step after the other."""
+    """Writes to a queue, one step after the other.
 
-    def __init__(self, queue: IQueue) -> None:
+    :param clock: the reactor, or another source of time and calls.
+    """
+
+    def __init__(self, queue: IQueue, clock: Any) -> None:
         self._queue = queue
+        self._clock = clock
+        #: Attempts that are under way: as long as there are some, outcomes wait for theirs.
+        self.expected = 0
         self._waiting: list[_Entry] = []
         self._writing = False
+        self._timer: Any = None
 
     async def record(self, updates: Sequence[Update], reports: Sequence[Report] = ()) -> None:
         """Put something down; durable on return. A caller that is cancelled may be too late.
@@ -41,9 +51,27 @@ class Recorder:
         entry = _Entry(updates, reports, Deferred())
         self._waiting.append(entry)
         if not self._writing:
+            if not self.expected:
+                self.write_now()
+            elif self._timer is None:
+                self._timer = self._clock.callLater(GATHERING_TIME, self._gathered)
+        await entry.done
+
+    def write_now(self) -> None:
+        """Wait for no other outcome."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self._begin()
+
+    def _gathered(self) -> None:
+        self._timer = None
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._waiting and not self._writing:
             self._writing = True
             Deferred.fromCoroutine(self._write())
-        await entry.done
 
     async def _write(self) -> None:
         """Write until nothing waits."""

@@ -12,6 +12,7 @@ from mailkit.model import DeliverBy, Path, Recipient
 from mailkit.queue.dispatch import TROUBLE_INTERVAL
 from mailkit.queue.manager import LOOK_INTERVAL, Outgoing, QueueSettings
 from mailkit.queue.outcomes import Event
+from mailkit.queue.recording import GATHERING_TIME
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
 from mailkit.queue.transport import Handover, Transport
 from mailkit.queue.values import Order, RecipientState
@@ -258,6 +259,29 @@ class SendingTests(QueueTestCase):
         self.clock.advance(5)
         self.successResultOf(stopping)
         self.assertEqual(await self.states(id), [RecipientState.QUEUED])
+
+    async def test_what_ends_beside_others_waits_for_them_a_moment(self) -> None:
+        gate = self.transport.gate = Deferred()
+        slow = await self.submit("eve@example.net")
+        self.transport.gate = None
+        soon = await self.submit("joe@example.com")
+        self.assertEqual(await self.states(soon), [RecipientState.QUEUED])
+        self.clock.advance(GATHERING_TIME)
+        self.assertEqual(await self.states(soon), [RecipientState.DELIVERED])
+        gate.callback(None)
+        self.assertEqual(await self.states(slow), [RecipientState.DELIVERED])
+        alone = await self.submit("joe@example.com")
+        self.assertEqual(await self.states(alone), [RecipientState.DELIVERED])
+
+    async def test_stop_puts_down_what_has_ended(self) -> None:
+        self.transport.gate = Deferred()
+        await self.submit("eve@example.net")
+        self.transport.gate = None
+        ended = await self.submit("joe@example.com")
+        stopping = Deferred.fromCoroutine(self.manager.stop(grace=0.0))
+        self.clock.advance(0)
+        self.successResultOf(stopping)
+        self.assertEqual(await self.states(ended), [RecipientState.DELIVERED])
 
 
 class FindingTests(QueueTestCase):

@@ -1,4 +1,4 @@
-"""What ends while something is written is put down in one step."""
+"""What ends close behind each other is put down in one step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreUnavailable
 from mailkit.queue import recording
-from mailkit.queue.recording import Recorder
+from mailkit.queue.recording import GATHERING_TIME, Recorder
 from mailkit.queue.values import RecipientState, Report, Update
 
 
@@ -30,7 +31,8 @@ class RecorderTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.queue = SlowQueue()
         queue: Any = self.queue
-        self.recorder = Recorder(queue)
+        self.clock = Clock()
+        self.recorder = Recorder(queue, self.clock)
 
     def record(self, *numbers: int) -> Deferred[None]:
         updates = [Update(number, RecipientState.DELIVERED) for number in numbers]
@@ -78,3 +80,23 @@ class RecorderTests(SynchronousTestCase):
         for number in range(4):
             self.queue.steps[number][1].callback(None)
         self.assertEqual(self.steps(), [[1], [2, 3, 4], [5, 6, 7, 8], [9]])
+
+    def test_outcomes_wait_for_those_of_attempts_under_way(self) -> None:
+        self.recorder.expected = 1
+        self.record(1)
+        self.clock.advance(GATHERING_TIME / 2)
+        self.record(2)
+        self.assertEqual(self.steps(), [])
+        self.clock.advance(GATHERING_TIME / 2)
+        self.assertEqual(self.steps(), [[1, 2]])
+        self.record(3)
+        self.queue.steps[0][1].callback(None)
+        self.assertEqual(self.steps(), [[1, 2], [3]])
+
+    def test_the_last_one_ends_the_wait(self) -> None:
+        self.recorder.expected = 1
+        self.record(1)
+        self.recorder.expected = 0
+        self.record(2)
+        self.assertEqual(self.steps(), [[1, 2]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
