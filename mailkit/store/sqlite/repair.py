@@ -86,7 +86,7 @@ def repair_store(directory: str) -> RepairReport:
     refuse_backup(directory)
     log_directory = os.path.join(directory, "log")
     if not os.path.isdir(log_directory):
-        raise StoreUnavailable(f"There is no mail store in {directory}")
+        raise StoreUnavailable(f"There is no mail in {directory} to make an index of")
     lock = DirectoryLock(directory)
     try:
         return _repair(directory, log_directory)

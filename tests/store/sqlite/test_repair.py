@@ -343,6 +343,12 @@ class RepairTests(StoreTestCase):
         index.close()
         self.assertRaises(StoreCorrupt, repair_store, self.directory)
 
+    async def test_a_store_that_has_had_no_mail(self) -> None:
+        directory = self.mktemp()
+        SQLiteDirectory(directory).close()
+        with self.assertRaisesRegex(StoreUnavailable, "no mail in .* to make an index of"):
+            repair_store(directory)
+
     async def test_the_log_alone(self) -> None:
         store = await self.make_store(ANN, BOB)
         for number in range(5):
