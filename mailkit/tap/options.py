@@ -332,6 +332,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if self["workers"] is not None:
             self.workers = parse_count(str(self["workers"]))
             if self.workers > 1:
+                self._refuse_chroot()
                 places = [place for *_, place in self.list_endpoints()]
                 check_workers(self.workers, self["store"], places)
 
@@ -373,8 +374,15 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         )
         with self.naming("relay-process"):
             check_process(self.relay, self["store"])
+            if self.relay.apart:
+                self._refuse_chroot()
         with self.naming("relay-login"):
             Outbound(self.relay, "localhost", None)
+
+    def _refuse_chroot(self) -> None:
+        """:raises SettingError: twistd goes where no other process can be started."""
+        if self.parent is not None and self.parent.get("chroot"):
+            raise SettingError("not with --chroot, inside of which no Python can be started")
 
     def send_alone(self) -> None:
         """Be what a process has that only sends what is queued: no ports."""

@@ -70,6 +70,16 @@ class OptionTests(SynchronousTestCase):
             self.refuse("--relay", "mx", "--relay-process", "--store", "memory:"),
         )
 
+    def test_what_twistd_forbids(self) -> None:
+        options = mail.Options()
+        options.parent = {"chroot": "/srv/mail"}
+        store = ("--store", f"sqlite:{self.mktemp()}")
+        for arguments in (["--relay", "mx", "--relay-process"], ["--workers", "2"]):
+            error = self.assertRaises(
+                usage.UsageError, options.parseOptions, [*LISTEN, *store, *arguments]
+            )
+            self.assertRegex(str(error), "^--(relay-process|workers): not with --chroot")
+
     def test_beside_workers(self) -> None:
         options = self.parse("--relay", "mx", "--relay-process", "--workers", "2")
         self.assertIsInstance(make_service(options), TwistdWorkers)
