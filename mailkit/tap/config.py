@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import closest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -63,10 +64,8 @@ def read_config(
 
 def _advise(key: str, known: Sequence[str]) -> str:
     """What may have been meant; all that there is takes some lines."""
-    from difflib import get_close_matches
-
-    likely = get_close_matches(key, known, n=1)
-    hint = f"did you mean {likely[0]}? " if likely else ""
+    likely = closest(key, known)
+    hint = "" if likely is None else f"did you mean {likely}? "
     return f"{hint}known are {', '.join(known)}"
 
 

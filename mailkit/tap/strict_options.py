@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from getopt import GetoptError
 from typing import Any, ClassVar
 
 from twisted.python import usage
@@ -32,9 +33,19 @@ class StrictOptions(usage.Options):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
-        except usage.UsageError:
+        except usage.UsageError as error:
             self._refused = True
-            raise
+            likely = self._likely(error.__context__)
+            if likely is None:
+                raise
+            raise usage.UsageError(f"{error}; did you mean --{likely}?") from error
+
+    def _likely(self, cause: object) -> str | None:
+        """The option that was meant by one that there is not."""
+        known: list[str] = [name.rstrip("=") for name in self.longOpt]
+        if not isinstance(cause, GetoptError) or cause.opt in known:
+            return None
+        return closest(cause.opt, known)
 
     @override
     def getUsage(self, width: int | None = None) -> str:
@@ -50,3 +61,11 @@ class StrictOptions(usage.Options):
             raise usage.UsageError(
                 f"{words[0]!r} belongs to no option: each value needs its option before it"
             )
+
+
+def closest(name: str, known: Sequence[str]) -> str | None:
+    """Which of the known names may have been meant; None where none is like it."""
+    # Rarely needed.
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, known, n=1)), None)

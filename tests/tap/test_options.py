@@ -99,6 +99,12 @@ class MailOptionsTests(OptionsTestCase):
     def test_leftover_words_are_refused(self) -> None:
         self.check(["--imap", ENDPOINT, "tcp6:143"], "'tcp6:143' belongs to no option")
 
+    def test_what_may_have_been_meant(self) -> None:
+        self.check(["--impa", ENDPOINT], "option --impa not recognized; did you mean --imap?")
+        for arguments in (["--zzz", ENDPOINT], ["--imap"]):
+            error = self.assertRaises(UsageError, self.parse, *arguments)
+            self.assertNotIn("mean", str(error))
+
     def test_settings_reach_the_service(self) -> None:
         options = self.parse(
             *("--imap", ENDPOINT, "--max-message-size", "1M", "--max-connections", "5"),
