@@ -519,6 +519,8 @@ def _new_password(from_stdin: bool, address: str) -> bytes:
         password = prompted.encode("utf-8", "surrogateescape")
     if not password:
         raise click.ClickException(f"{address}: the password is empty")
+    if b"\0" in password:
+        raise click.ClickException(f"{address}: a password cannot have a NUL")
     if len(password) > MAX_PASSWORD:
         raise click.ClickException(f"{address}: the password is longer than {MAX_PASSWORD} octets")
     return password

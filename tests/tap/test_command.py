@@ -151,6 +151,11 @@ class AccountTests(CommandTestCase):
         self.succeed("account", "add", ANN, "--password-stdin", input=b"\xff\xfe\n")
         self.assertTrue(verify_password(self.hash_of(), b"\xff\xfe"))
 
+    def test_a_password_that_no_client_can_send(self) -> None:
+        """RFC 4616 section 2: no NUL."""
+        add = ("account", "add", ANN, "--password-stdin")
+        self.refuse(*add, input=b"a\0b\n", wanted="cannot have a NUL")
+
     def test_add_twice(self) -> None:
         self.add()
         self.refuse("account", "add", ANN, wanted=f"{ANN}: the account exists already")
