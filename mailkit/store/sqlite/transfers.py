@@ -55,30 +55,41 @@ class Totals(NamedTuple):
     messages: int
     unseen: int
     octets: int
-    deleted: int
     #: The highest of the values of their flags.
     flags: int
+    deleted: int = 0
     #: Their modification sequences; a range for any of it.
-    modseqs: Collection[int]
+    modseqs: Collection[int] = ()
 
 
 def _totals_of(rows: Sequence[Row]) -> Totals:
     flags = max(row[1] for row in rows)
     deleted = sum(bool(row[1] & DELETED_BIT) for row in rows)
-    return Totals(len(rows), _unseen(rows), _octets(rows), deleted, flags, {r[4] for r in rows})
+    return Totals(len(rows), _unseen(rows), _octets(rows), flags, deleted, {r[4] for r in rows})
 
 
-def _measure(tx: Transaction, span: Span) -> Totals:
-    """What the messages of a span are together, and whether there are any."""
-    messages, seen, octets, deleted, flags, lowest, highest = tx.connection.execute(
-        f"SELECT count(*), ifnull(sum(flags & {SEEN_BIT}), 0), ifnull(sum(size), 0),"
-        f" ifnull(sum(flags & {DELETED_BIT} != 0), 0),"
-        " ifnull(max(flags), 0), ifnull(min(modseq), 0), ifnull(max(modseq), 0)"
-        f" FROM message WHERE {IN_SPAN}",
-        span,
+_TOTALS = (
+    f"count(*), ifnull(sum(flags & {SEEN_BIT}), 0), ifnull(sum(size), 0), ifnull(max(flags), 0)"
+)
+_TO_REMOVE = (
+    f"ifnull(sum(flags & {DELETED_BIT} != 0), 0), ifnull(min(modseq), 0), ifnull(max(modseq), 0)"
+)
+
+
+def _measure(tx: Transaction, span: Span, to_remove: bool) -> Totals:
+    """What the messages of a span are together, and whether there are any.
+
+    :param to_remove: with what matters only when they are removed.
+    """
+    columns = f"{_TOTALS}, {_TO_REMOVE}" if to_remove else _TOTALS
+    messages, seen, octets, flags, *more = tx.connection.execute(
+        f"SELECT {columns} FROM message WHERE {IN_SPAN}", span
     ).fetchone()
-    modseqs = range(lowest, highest + 1)
-    return Totals(messages, messages - seen, octets, deleted, flags, modseqs)
+    totals = Totals(messages, messages - seen, octets, flags)
+    if not to_remove:
+        return totals
+    deleted, lowest, highest = more
+    return totals._replace(deleted=deleted, modseqs=range(lowest, highest + 1))
 
 
 def _present(tx: Transaction, span: Span, uids: Sequence[int], messages: int) -> Sequence[int]:
@@ -116,7 +127,7 @@ def _remove(
     where, values = condition(uids, is_range)
     chosen, parameters = f"mailbox_id = ? AND {where}", (mailbox.id, *values)
     if unref:
-        count_users(tx.connection, -1, chosen, parameters)
+        count_users(tx.connection, -1, totals.messages, chosen, parameters)
     tx.connection.execute(f"DELETE FROM message WHERE {chosen}", parameters)
     remove_annotations(tx, mailbox.id, mailbox.account, where, values)
     # A range may name UIDs between that vanished before.
@@ -145,7 +156,7 @@ class Expunge(Operation[Sequence[int]]):
         tx.flush()
         span = find_span(tx.connection, mailbox.id, self._uids)
         if span is not None:
-            totals = _measure(tx, span)
+            totals = _measure(tx, span, True)
             if not self._only_deleted or totals.deleted == totals.messages:
                 uids = _present(tx, span, self._uids, totals.messages)
                 if totals.messages:
@@ -206,7 +217,7 @@ class Copy(Operation[CopyResult]):
         self, tx: Transaction, source: MailboxState, target: MailboxState, span: Span
     ) -> CopyResult:
         """All messages of a span, as they are: none of them has to be looked at."""
-        totals = _measure(tx, span)
+        totals = _measure(tx, span, self._move)
         count = totals.messages
         if not count:
             return CopyResult(target.uid_validity, [], [])
@@ -301,7 +312,8 @@ def _insert_copies(
         (target.id, before, modseq, modseq, tx.now, source.id, *values),
     )
     if not move:
-        count_users(tx.connection, 1, "mailbox_id = ? AND uid >= ?", (target.id, first))
+        new = "mailbox_id = ? AND uid >= ?"
+        count_users(tx.connection, 1, len(uids), new, (target.id, first))
 
 
 def _note_copies(

@@ -95,6 +95,19 @@ class TransferTests(StoreTestCase):
         self.assertEqual(list(await two.list_uids()), list(range(9, 17)))
         await self.assert_log_knows(store)
 
+    async def test_a_body_that_is_there_twice_among_others_in_step(self) -> None:
+        store = await self.make_mail(2)
+        inbox, one = await self.mailbox(store), await self.mailbox(store, name="One")
+        await inbox.copy_messages(uids=[2], destination="INBOX")
+        await inbox.append(messages=appended(message(2)))
+        bodies = store.core.reader.connection.execute("SELECT body_id FROM message ORDER BY uid")
+        first, *others = [body_id for (body_id,) in bodies]
+        self.assertEqual([body_id - first for body_id in others], [1, 1, 3])
+        for name in ("One", "Two"):
+            await inbox.copy_messages(uids=[1, 2, 3, 4], destination=name)
+        await one.expunge(uids=[1, 2, 3, 4])
+        await self.assert_log_knows(store)
+
     async def test_keywords_and_annotations_go_along(self) -> None:
         store = await self.make_mail(4)
         inbox, one = await self.mailbox(store), await self.mailbox(store, name="One")
