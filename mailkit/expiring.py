@@ -6,12 +6,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+#: Seconds by which a clock may be set back without further notice.
+CLOCK_SLACK = 60
+
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class ExpiringMap(Generic[K, V]):
-    """Values that are kept for some seconds each.
+    """Values that are kept for some seconds each; not for longer when the clock is set back meanwhile.
 
     :param max_entries: values that are kept; those not used for longest go first.
     :param seconds: tells the time.
@@ -21,6 +24,8 @@ class ExpiringMap(Generic[K, V]):
         self._max_entries = max_entries
         self._seconds = seconds
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        #: Seconds that one can have left: more shows that the clock was set back.
+        self._most = float(CLOCK_SLACK)
         # Found once, and not for each login.
         self._find, self._move_to_end = self._entries.get, self._entries.move_to_end
 
@@ -32,7 +37,7 @@ class ExpiringMap(Generic[K, V]):
         entry = self._find(key)
         if entry is None:
             return None
-        if self._seconds() >= entry[0]:
+        if not 0 < entry[0] - self._seconds() <= self._most:
             del self._entries[key]
             return None
         self._move_to_end(key)
@@ -41,7 +46,9 @@ class ExpiringMap(Generic[K, V]):
     def pop(self, key: K) -> V | None:
         """The value of a key, which is forgotten, or None."""
         entry = self._entries.pop(key, None)
-        return entry[1] if entry is not None and self._seconds() < entry[0] else None
+        if entry is None or not 0 < entry[0] - self._seconds() <= self._most:
+            return None
+        return entry[1]
 
     def list_entries(self) -> list[tuple[K, V, float]]:
         """Keys, values and when each is forgotten, those not used for longest first."""
@@ -67,6 +74,8 @@ class ExpiringMap(Generic[K, V]):
         if seconds <= 0:
             self._entries.pop(key, None)
             return
+        if seconds + CLOCK_SLACK > self._most:
+            self._most = seconds + CLOCK_SLACK
         self._entries[key] = self._seconds() + seconds, value
         self._move_to_end(key)
         while len(self._entries) > self._max_entries:

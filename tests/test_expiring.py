@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.expiring import ExpiringMap
+from mailkit.expiring import CLOCK_SLACK, ExpiringMap
 
 
 class ExpiringMapTests(SynchronousTestCase):
@@ -19,6 +19,16 @@ class ExpiringMapTests(SynchronousTestCase):
         self.now = 10
         self.assertIsNone(self.map.get("a"))
         self.assertEqual(len(self.map), 0)
+
+    def test_a_clock_that_is_set_back_keeps_nothing_for_longer(self) -> None:
+        self.now = 10_000
+        self.map.set("a", 1, 10)
+        self.map.set("b", 2, 10)
+        self.now = 10_000 - CLOCK_SLACK
+        self.assertEqual(self.map.get("a"), 1)
+        self.now -= 1
+        self.assertIsNone(self.map.get("a"))
+        self.assertIsNone(self.map.pop("b"))
 
     def test_drop(self) -> None:
         self.map.set("a", 1, 10)

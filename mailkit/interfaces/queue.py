@@ -122,11 +122,15 @@ class IQueue(Interface):
         :raises NoSuchMessage: there is no such message.
         """
 
-    def flush(now: int, domain: str = "", subdomains: bool = False) -> Awaitable[int]:
+    def flush(
+        now: int, domain: str = "", subdomains: bool = False, ahead: bool = False
+    ) -> Awaitable[int]:
         """Let what has failed before be due now; what is due, scheduled or held stays as it is.
 
         :param domain: only what goes there; nothing for all domains.
         :param subdomains: what goes to its subdomains too.
+        :param ahead: only those whose last attempt lies more than a minute in the future: the clock was ahead
+            then, so that they would wait for too long.
         :returns: how many recipients are due by that, some thousand at most; then there may be more
             for another call.
         """

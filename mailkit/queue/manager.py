@@ -23,6 +23,7 @@ from mailkit.errors import MailError
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
+from mailkit.queue.clock_steps import ClockSteps
 from mailkit.queue.dispatch import BATCH, TROUBLE_INTERVAL, Dispatcher
 from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.outcomes import Outcomes
@@ -150,6 +151,7 @@ class QueueManager:
         self._looked_far = 0
         #: It is known what had failed before this process began.
         self._recalled = False
+        self._steps = ClockSteps(clock.seconds)
         #: Domains that failed the last time are due, but have been tried too fast.
         self._resting = False
         self._again = False
@@ -330,7 +332,10 @@ class QueueManager:
                 # Whoever did it before has ended, no matter how.
                 await self._queue.end_attempts()
                 await self._unreachable.recall(self._queue)
+                await self._correct_times(now)
                 self._recalled = True
+            elif self._steps.went_back():
+                await self._correct_times(now)
             await self._put_off_fresh(now)
             self._resting = not await self._begin_due(now)
             if self._fresh:
@@ -352,6 +357,15 @@ class QueueManager:
             delay = 0.0
         if self._running:
             self._set_timer(delay)
+
+    async def _correct_times(self, now: int) -> None:
+        """Let nothing wait for longer because the clock was ahead."""
+        total = 0
+        while count := await self._queue.flush(now=now, ahead=True):
+            total += count
+        if total:
+            self._unreachable.retry("", subdomains=True)
+            self.log.warn("the clock was ahead: {count} recipients are due now", count=total)
 
     async def _begin_due(self, now: int) -> bool:
         """Begin to work on domains that are due; gives False when some of them must wait a little."""

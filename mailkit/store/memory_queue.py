@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchMessage
+from mailkit.expiring import CLOCK_SLACK
 from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
 from mailkit.model import Envelope, LocalDelivery, LocalResult, Path
 from mailkit.queue.values import (
@@ -264,7 +265,9 @@ class MemoryQueue:
                     changed += 1
         return changed
 
-    async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
+    async def flush(
+        self, now: int, domain: str = "", subdomains: bool = False, ahead: bool = False
+    ) -> int:
         changed = 0
         for message in list(self._messages.values()):
             before = changed
@@ -275,12 +278,18 @@ class MemoryQueue:
                     and recipient.state is RecipientState.DEFERRED
                     and recipient.next_time > now
                     and is_within(recipient.domain, domain, subdomains)
+                    and (not ahead or self._is_ahead(message, recipient.id, now))
                 ):
                     message.recipients[recipient.id] = found
                     changed += 1
             if changed > before:
                 self._tell(message)
         return changed
+
+    @staticmethod
+    def _is_ahead(message: _Message, recipient: int, now: int) -> bool:
+        times = [attempt.time for id, attempt in message.attempts if id == recipient]
+        return bool(times) and times[-1] > now + CLOCK_SLACK
 
     async def get_size(self) -> tuple[int, int]:
         waiting = [each for each in self._messages.values() if each.octets is not None]

@@ -68,6 +68,21 @@ class OrderTests(QueueBase):
         self.assertEqual(await queue.order(order=order, id=id, now=self.now), 1)
         return await self.states(queue, id)
 
+    async def test_what_a_clock_has_put_off_that_was_ahead(self) -> None:
+        queue = await self.open_queue()
+        ids = [await self.add(queue, f"{name}@example.net") for name in ("eve", "joe", "zoe")]
+        for id, began in zip(ids, (self.now + HOUR, self.now + 30, self.now - HOUR), strict=True):
+            (recipient,) = (await queue.get_message(id=id)).recipients
+            for time in (self.now - 2 * HOUR, began):
+                attempt = Attempt(time, 1.0, code=450)
+                update = Update(recipient.id, RecipientState.DEFERRED, self.now + 2 * HOUR, attempt)
+                await queue.record(updates=[update])
+        self.assertEqual(await queue.flush(now=self.now, domain="example.com", ahead=True), 0)
+        self.assertEqual(await queue.flush(now=self.now, ahead=True), 1)
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+        self.assertEqual(await queue.flush(now=self.now, ahead=True), 0)
+        self.assertEqual(await queue.flush(now=self.now), 2)
+
     async def test_no_order_sends_what_is_to_be_held(self) -> None:
         queue = await self.open_queue()
         until = self.now + HOUR

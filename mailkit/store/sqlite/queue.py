@@ -186,11 +186,13 @@ class QueueRecords(EventRecords):
         await self._apply(change)
         return len(notes[0][2]) if notes else 0
 
-    async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
+    async def flush(
+        self, now: int, domain: str = "", subdomains: bool = False, ahead: bool = False
+    ) -> int:
         found: list[Note] = []
 
         def change(connection: sqlite3.Connection, _: int) -> list[Note]:
-            found[:], _domains = apply_flush(connection, now, domain, subdomains)
+            found[:], _domains = apply_flush(connection, now, domain, subdomains, ahead)
             return [["attempted", now, found]] if found else []
 
         await self._apply(change)
@@ -330,8 +332,10 @@ class SQLiteQueue(QueueRecords):
         return await self._core().submit(GiveOrder(order, _number(id), now))
 
     @override
-    async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
-        return await self._core().submit(Flush(now, domain, subdomains))
+    async def flush(
+        self, now: int, domain: str = "", subdomains: bool = False, ahead: bool = False
+    ) -> int:
+        return await self._core().submit(Flush(now, domain, subdomains, ahead))
 
     async def end_attempts(self) -> int:
         return await self._core().submit(EndAttempts())

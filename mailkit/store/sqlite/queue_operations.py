@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
+from mailkit.expiring import CLOCK_SLACK
 from mailkit.model import LocalDelivery, Recipient
 from mailkit.queue.values import (
     NewMessage,
@@ -46,6 +47,13 @@ _FINISHED = (
     "id IN (SELECT value FROM json_each(?)) AND body_id IS NOT NULL AND NOT EXISTS"
     " (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
     " AND (next_time IS NOT NULL OR state = 'held'))"
+)
+
+
+# The last attempt was made later than a time.
+_AHEAD = (
+    "(SELECT json_extract(attempt, '$.time') FROM queue_attempt AS a WHERE a.message_id = r.message_id"
+    " AND a.recipient_id = r.id AND a.number = r.attempts) > ?"
 )
 
 
@@ -294,17 +302,18 @@ def order_notes(
 
 
 def apply_flush(
-    connection: sqlite3.Connection, now: int, domain: str, subdomains: bool
+    connection: sqlite3.Connection, now: int, domain: str, subdomains: bool, ahead: bool = False
 ) -> tuple[list[Note], set[str]]:
     """Let what has failed before be due now; gives what replaying it needs, and the domains."""
     known: dict[int, RecipientRow] = {}
     domains: set[str] = set()
+    condition = _AHEAD if ahead else "? > 0"
     names = connection.execute("SELECT name FROM queue_domain").fetchall()
     for name in (name for (name,) in names if is_within(name, domain, subdomains)):
         rows = connection.execute(
             f"SELECT {RECIPIENT_COLUMNS} FROM queue_recipient r WHERE r.domain = ?"
-            " AND r.next_time > ? AND r.state = 'deferred' LIMIT ?",
-            (name, now, MAX_FLUSHED - len(known)),
+            f" AND r.next_time > ? AND r.state = 'deferred' AND {condition} LIMIT ?",
+            (name, now, now + CLOCK_SLACK, MAX_FLUSHED - len(known)),
         ).fetchall()
         known.update((row[0], RecipientRow(*row)) for row in rows)
         if rows:
@@ -347,17 +356,20 @@ class GiveOrder(Operation[int]):
 class Flush(Operation[int]):
     """Let what has failed before be due now; gives how many recipients that are."""
 
-    __slots__ = ("_domain", "_now", "_subdomains")
+    __slots__ = ("_ahead", "_domain", "_now", "_subdomains")
 
-    def __init__(self, now: int, domain: str, subdomains: bool) -> None:
+    def __init__(self, now: int, domain: str, subdomains: bool, ahead: bool) -> None:
         self._now = now
         self._domain = domain
         self._subdomains = subdomains
+        self._ahead = ahead
 
     @override
     def run(self, tx: Transaction) -> int:
         tx.flush()
-        notes, domains = apply_flush(tx.connection, self._now, self._domain, self._subdomains)
+        notes, domains = apply_flush(
+            tx.connection, self._now, self._domain, self._subdomains, self._ahead
+        )
         if notes:
             tx.changed = True
             tx.note(["attempted", self._now, notes])

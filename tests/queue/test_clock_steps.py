@@ -1,0 +1,61 @@
+"""What waits does not wait for longer because somebody sets the clock back."""
+
+from __future__ import annotations
+
+from mailkit.expiring import CLOCK_SLACK
+from mailkit.queue.clock_steps import ClockSteps
+from mailkit.queue.schedule import DAY
+from mailkit.queue.values import RecipientState
+
+from .support import QueueTestCase, reply
+
+
+class ClockTests(QueueTestCase):
+    async def defer(self) -> str:
+        self.transport.answer = lambda recipient: reply(451, "later")
+        id = await self.submit("eve@example.net")
+        self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+        self.transport.answer = lambda recipient: reply()
+        return id
+
+    async def test_before_the_next_start(self) -> None:
+        id = await self.defer()
+        await self.manager.stop()
+        self.clock.rightNow -= DAY
+        self.manager = self.make_manager()
+        self.manager.start()
+        self.pass_time(1)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_under_way(self) -> None:
+        id = await self.defer()
+        self.transport.unreachable = True
+        self.transport.answer = lambda recipient: reply(421, "away")
+        await self.submit("joe@example.com")
+        self.transport.unreachable = False
+        self.transport.answer = lambda recipient: reply()
+        self.clock.rightNow -= DAY
+        await self.submit("zoe@example.org")
+        self.pass_time(2, step=0.1)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+        self.assertEqual(len(self.transport.sent), 5)
+
+    async def test_what_waits_for_its_time_goes_on_waiting(self) -> None:
+        id = await self.defer()
+        self.clock.rightNow -= 50
+        await self.manager.stop()
+        self.manager = self.make_manager()
+        self.manager.start()
+        self.pass_time(200)
+        self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+
+    def test_only_steps_back(self) -> None:
+        steps = ClockSteps(self.clock.seconds, lambda: 0.0)
+        for step, back in (
+            (DAY, False),
+            (-CLOCK_SLACK, False),
+            (-CLOCK_SLACK - 1, True),
+            (0, False),
+        ):
+            self.clock.rightNow += step
+            self.assertEqual(steps.went_back(), back)
