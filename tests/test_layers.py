@@ -33,6 +33,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
+    " mailkit.ownership"
     " mailkit.annotations mailkit.files mailkit.hiding mailkit.identity mailkit.quiet"
     " mailkit.rights mailkit.statuscodes mailkit.translation mailkit.copies"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
@@ -127,7 +128,7 @@ RULES = (
     Rule("mailkit.annotations"),
     Rule("mailkit.files mailkit.hiding"),
     Rule("mailkit.identity", "mailkit.hiding"),
-    Rule("mailkit.quiet mailkit.copies"),
+    Rule("mailkit.quiet mailkit.copies mailkit.ownership"),
     Rule("mailkit.model", "mailkit._typing mailkit.annotations mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),
     Rule("mailkit.statuscodes", "mailkit.errors"),

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from mailkit.ownership import acting_as_owner
 from mailkit.wire.domains import canonical_domain
 
 #: Bits of an RSA key: what RFC 8301 section 3.2 allows for signing, and what fits into answers of
@@ -259,7 +260,7 @@ class KeyDirectory:
         with self._change() as entries:
             gone = entries.pop(_find(entries, domain, selector))
         # After the index: what it names is there.
-        with _as_owner(self.path):
+        with acting_as_owner(self.path):
             os.unlink(self._file(gone))
 
     def _file(self, entry: KeyEntry) -> str:
@@ -272,7 +273,7 @@ class KeyDirectory:
             above = os.path.dirname(os.path.abspath(self.path))
             os.makedirs(above, exist_ok=True)
             with ExitStack() as stack:
-                stack.enter_context(_as_owner(above))
+                stack.enter_context(acting_as_owner(above))
                 os.makedirs(self.path, mode=0o700, exist_ok=True)
                 lock = stack.enter_context(
                     open(os.path.join(self.path, "lock"), "w", opener=_private)
@@ -316,23 +317,6 @@ def _write(path: str, octets: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-@contextmanager
-def _as_owner(directory: str) -> Iterator[None]:
-    """Let root act as the owner of a directory, who may have put links into it."""
-    owner = os.stat(directory)
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        yield
-        return
-    group = os.getegid()
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
 
 
 @dataclass(frozen=True)

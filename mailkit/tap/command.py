@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from mailkit import __version__
+from mailkit.ownership import acting_as_owner
 from mailkit.tap.acl import acl
 from mailkit.tap.administration import (
     administer,
@@ -470,7 +471,7 @@ def repair(store: str) -> None:
     path = existing_directory(store)
     from mailkit.store.sqlite.repair import repair_store
 
-    with refusals(store):
+    with refusals(store), acting_as_owner(path):
         report = repair_store(path)
     for line in report.lines:
         click.echo(line)
@@ -495,7 +496,7 @@ def compact(store: str) -> None:
             await opened.close()
 
     before = _octets(path)
-    with refusals(store):
+    with refusals(store), acting_as_owner(path):
         run(work())
     click.echo(f"{path}: {before} octets before, {_octets(path)} now.")
 

@@ -1,13 +1,16 @@
-"""Commands that wait, and those who do not want to."""
+"""What commands have in common: they wait, are ended, and are root's at times."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.support import PATIENCE, environment
+from tests.support import PATIENCE, environment, mailkit_command
 
 PROGRAM = """if 1:
     import os, signal, sys
@@ -58,3 +61,19 @@ class StopTests(SynchronousTestCase):
 
     def test_a_command_ends_by_itself(self) -> None:
         self.check("nothing", "done\n")
+
+
+class OwnerTests(SynchronousTestCase):
+    def test_what_root_makes_belongs_to_the_user_of_the_store(self) -> None:
+        if os.geteuid():
+            raise SkipTest("only root makes files for others")
+        store = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, store)
+        os.chown(store, 12345, 12346)
+        for command in ("account add ann@example.org --no-password", "compact", "repair"):
+            done = mailkit_command("--store", f"sqlite:{store}", *command.split())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for folder, folders, files in os.walk(store):
+                for name in (*folders, *files):
+                    found = os.stat(os.path.join(folder, name))
+                    self.assertEqual((found.st_uid, found.st_gid), (12345, 12346), name)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from mailkit.ownership import acting_as_owner
+
 #: Where changes are told, in the store's directory.
 CHANGES = "changes"
 #: Answers that are remembered.
@@ -25,7 +27,9 @@ def tell_change(directory: str) -> None:
     Whatever is made in the directory for that changes the time of its last modification.
     """
     changes = os.path.join(directory, CHANGES)
-    os.makedirs(changes, mode=0o700, exist_ok=True)
+    if not os.path.isdir(changes):
+        with acting_as_owner(directory):
+            os.makedirs(changes, mode=0o700, exist_ok=True)
     path = os.path.join(changes, str(os.getpid()))
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     os.unlink(path)

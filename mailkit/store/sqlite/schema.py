@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.ownership import acting_as_owner
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.versions import refuse_newer, refuse_unreleased, run_step, version_of
 
@@ -68,7 +69,8 @@ def open_index(
         # Password hashes are in it: for nobody else, whatever the umask. One that is there is left
         # alone: to close it would release all locks that SQLite has for us on it.
         if not os.path.exists(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            with acting_as_owner(directory):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreUnavailable(f"Cannot open {path}: {error.strerror}") from error
     connection = connect(path)
