@@ -8,6 +8,14 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+#: What a certificate may raise that cannot be read as a whole, when its names are asked for.
+UNREADABLE = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 def end_point(certificate: bytes) -> bytes | None:
     """Channel binding data of the type ``tls-server-end-point`` (RFC 5929 section 4.1).
@@ -17,7 +25,7 @@ def end_point(certificate: bytes) -> bytes | None:
     """
     try:
         algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
-    except (UnsupportedAlgorithm, ValueError):
+    except (UnsupportedAlgorithm, *UNREADABLE):
         return None
     if algorithm is None:
         # Ed25519 and its like.
@@ -34,7 +42,7 @@ def common_names(certificate: bytes) -> tuple[str, str]:
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         subject, issuer = (_common_name(name) for name in (parsed.subject, parsed.issuer))
-    except ValueError:
+    except UNREADABLE:
         return "", ""
     return subject, issuer
 

@@ -33,6 +33,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.certificates import UNREADABLE
 
 #: For TLS 1.2. All of version 1.3 are good.
 CIPHERS = ":".join(
@@ -243,7 +244,7 @@ def certificate_names(certificate: x509.Certificate) -> list[str]:
         # RFC 6125 section 6.4.4
         common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return [str(name.value).lower() for name in common_names]
-    except ValueError:
+    except UNREADABLE:
         # An extension that cannot be read: the certificate is still good for clients without SNI.
         return []
     return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]

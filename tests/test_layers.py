@@ -169,7 +169,11 @@ RULES = (
     Rule("mailkit.sockets", others="twisted"),
     Rule("mailkit.kerberos", f"mailkit._typing {WIRE}", "gssapi"),
     Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
-    Rule("mailkit.tls", "mailkit._typing", "twisted zope.interface OpenSSL cryptography"),
+    Rule(
+        "mailkit.tls",
+        "mailkit._typing mailkit.certificates",
+        "twisted zope.interface OpenSSL cryptography",
+    ),
     Rule("mailkit.fetching", f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.pop3.client"),
     Rule("mailkit.weblimit", others="twisted zope.interface"),
     Rule(
@@ -211,7 +215,7 @@ RULES = (
     Rule("mailkit.client.kerberos", f"{WIRE} mailkit.kerberos", "twisted"),
     Rule(
         "mailkit.client.*",
-        f"{VALUES} mailkit.channels mailkit.client.* mailkit.sockets",
+        f"{VALUES} mailkit.certificates mailkit.channels mailkit.client.* mailkit.sockets",
         "twisted zope.interface OpenSSL cryptography service_identity",
     ),
     Rule(CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.smtp.grammar {CLIENT_PURE}"),
@@ -303,7 +307,7 @@ RULES = (
     ),
     Rule(
         "mailkit.auth.certificates",
-        f"{CONTRACTS} mailkit.coroutines mailkit.auth.located",
+        f"{CONTRACTS} mailkit.certificates mailkit.coroutines mailkit.auth.located",
         "twisted zope.interface cryptography",
     ),
     Rule(

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailkit.auth.located import MAX_LENGTH
+from mailkit.certificates import UNREADABLE
 from mailkit.coroutines import run
 from mailkit.interfaces import ICertificateLogin, IDirectory
 
@@ -89,7 +90,7 @@ class CertificateChecker:
         try:
             certificate = x509.load_der_x509_certificate(der)
             found = list(certificate_names(certificate, names))
-        except ValueError:
+        except UNREADABLE:
             # What cannot be read names nobody.
             return
         yield from found[:MAX_NAMES]
@@ -98,7 +99,7 @@ class CertificateChecker:
 def certificate_names(certificate: x509.Certificate, wanted: CertificateNames) -> Iterator[str]:
     """User names that stand in a certificate.
 
-    :raises ValueError: it has something that cannot be read.
+    :raises: one of :data:`~mailkit.certificates.UNREADABLE`: it has something that cannot be read.
     """
     if wanted.emails:
         try:

@@ -20,6 +20,7 @@ from service_identity.hazmat import (
     verify_service_identity,
 )
 
+from mailkit.certificates import UNREADABLE
 from mailkit.client.errors import TLSFailed
 from mailkit.client.security import is_host_name
 from mailkit.wire.domains import canonical_domain
@@ -73,7 +74,7 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
-    except ValueError:
+    except UNREADABLE:
         return False
     wanted = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
     return any(usage in wanted for usage in usages)
@@ -82,7 +83,7 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
 def _has_name(certificate: x509.Certificate, name: str) -> bool:
     try:
         check_name(certificate, canonical_domain(name))
-    except (VerificationError, CertificateError, ValueError):
+    except (VerificationError, CertificateError, *UNREADABLE):
         return False
     return True
 

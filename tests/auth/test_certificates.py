@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.auth.certificates import MAX_NAMES, CertificateChecker, CertificateNames
+from mailkit.client.chains import _has_name
 from mailkit.sasl.external import CertificateLogin
 from mailkit.store.memory import MemoryStore
+from mailkit.tls import certificate_names as host_names
 from tests.certificates import Identity, authority, make_client, make_identity
 
 ANN, BOB, JOERG = "ann@example.org", "bob@example.org", "jörg@example.org"
@@ -37,6 +43,40 @@ class CertificateCase(SynchronousTestCase):
         else:
             self.assertEqual(self.successResultOf(decided), found)
         return found
+
+
+# An extension that nobody knows, in whose place another one is put.
+_UNKNOWN, _ALTERNATIVES = b"\x55\x1d\x63", b"\x55\x1d\x11"
+_TWICE = x509.SubjectAlternativeName([x509.RFC822Name(ANN)]).public_bytes()
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+
+
+class UnreadableTests(CertificateCase):
+    """Certificates with which cryptography cannot go on; OpenSSL can, and has verified them."""
+
+    def unreadable(self, octets: bytes) -> bytes:
+        names = x509.SubjectAlternativeName([x509.RFC822Name(ANN)])
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), octets)
+        key = ec.generate_private_key(ec.SECP256R1())
+        moment = datetime.datetime(2026, 1, 1)
+        builder = x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME)
+        builder = builder.public_key(key.public_key()).serial_number(1)
+        builder = builder.not_valid_before(moment).not_valid_after(moment)
+        if octets == _TWICE:
+            builder = builder.add_extension(names, False)
+        made = builder.add_extension(unknown, False).sign(key, hashes.SHA256())
+        return made.public_bytes(Encoding.DER).replace(_UNKNOWN, _ALTERNATIVES)
+
+    def test_they_are_nobodys(self) -> None:
+        x400_address = b"\x30\x02\xa3\x00"
+        for octets in (_TWICE, x400_address):
+            der = self.unreadable(octets)
+            login = CertificateLogin("", der)
+            finding = CertificateChecker(self.store).find_account(login)
+            self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(finding)))
+            certificate = x509.load_der_x509_certificate(der)
+            self.assertEqual(host_names(certificate), [])
+            self.assertFalse(_has_name(certificate, "mx.example.org"))
 
 
 class EmailTests(CertificateCase):
