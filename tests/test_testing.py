@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import directlyProvides, implementer
 
+from mailkit._typing import override
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IDirectory, IMailbox, IQueue, ISearchableMailbox
@@ -19,6 +20,7 @@ from mailkit.query import Query
 from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.testing import (
+    AccountContract,
     DeliveryContract,
     DirectoryContract,
     MailboxContract,
@@ -163,6 +165,27 @@ class SkippedTests(TestCase):
             {"test_own_addresses", "test_nobody", "test_postmaster_always_gets_mail"}, passed
         )
         self.assertTrue(results["test_alias"].skipped)
+
+
+class ReadOnlyAccount(MemoryAccount):
+    """Has an INBOX that cannot be written."""
+
+    @override
+    async def open_mailbox(self, name: str) -> Any:
+        return ReadOnlyMailbox([])
+
+
+class ReadOnlyAccountTests(AccountContract):
+    """Not collected: does not say how its INBOX gets messages."""
+
+    async def make_account(self) -> ReadOnlyAccount:
+        return ReadOnlyAccount(MemoryStore(), "ann@example.org")
+
+
+class HintTests(SynchronousTestCase):
+    def test_a_mailbox_that_cannot_be_filled(self) -> None:
+        ((_, told),) = run(ReadOnlyAccountTests, "test_octets_are_exact").failures
+        self.assertIn("make_mailbox must be overridden", told)
 
 
 def run(contract: type, test: str) -> unittest.TestResult:
