@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Updates that go in one step; one caller's stay together.
 MAX_UPDATES = 1000
-#: Seconds that an outcome waits for those of other attempts. A step costs as much as several outcomes, and
-#: what dies with this process before it is put down is sent again: so it is no more than a step may take.
+#: Seconds that an outcome waits for those of other attempts at most, and no longer than the last step took: what
+#: dies with this process before it is put down is sent again.
 GATHERING_TIME = 0.01
 
 
@@ -42,6 +42,8 @@ class Recorder:
         self._waiting: list[_Entry] = []
         self._writing = False
         self._timer: Any = None
+        #: Seconds that the last step took.
+        self._step_time = 0.0
 
     async def record(self, updates: Sequence[Update], reports: Sequence[Report] = ()) -> None:
         """Put something down; durable on return. A caller that is cancelled may be too late.
@@ -54,7 +56,8 @@ class Recorder:
             if not self.expected:
                 self.write_now()
             elif self._timer is None:
-                self._timer = self._clock.callLater(GATHERING_TIME, self._gathered)
+                delay = max(0.0, min(GATHERING_TIME, self._step_time))
+                self._timer = self._clock.callLater(delay, self._gathered)
         await entry.done
 
     def write_now(self) -> None:
@@ -81,11 +84,13 @@ class Recorder:
                 updates = [update for entry in batch for update in entry.updates]
                 reports = [report for entry in batch for report in entry.reports]
                 failure: Failure | None = None
+                began = self._clock.seconds()
                 try:
                     await self._queue.record(updates=updates, reports=reports)
                 except Exception:
                     # Whatever it is: each caller gets it.
                     failure = Failure()
+                self._step_time = self._clock.seconds() - began
                 for entry in batch:
                     _end(entry.done, failure)
         finally:

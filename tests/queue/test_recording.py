@@ -81,17 +81,31 @@ class RecorderTests(SynchronousTestCase):
             self.queue.steps[number][1].callback(None)
         self.assertEqual(self.steps(), [[1], [2, 3, 4], [5, 6, 7, 8], [9]])
 
+    def let_a_step_take(self, seconds: float) -> None:
+        self.record(0)
+        self.clock.advance(seconds)
+        self.queue.steps.pop()[1].callback(None)
+
     def test_outcomes_wait_for_those_of_attempts_under_way(self) -> None:
+        self.let_a_step_take(0.004)
         self.recorder.expected = 1
         self.record(1)
-        self.clock.advance(GATHERING_TIME / 2)
+        self.clock.advance(0.003)
         self.record(2)
         self.assertEqual(self.steps(), [])
-        self.clock.advance(GATHERING_TIME / 2)
+        self.clock.advance(0.001)
         self.assertEqual(self.steps(), [[1, 2]])
         self.record(3)
         self.queue.steps[0][1].callback(None)
         self.assertEqual(self.steps(), [[1, 2], [3]])
+
+    def test_they_wait_no_longer_where_a_step_takes_long(self) -> None:
+        self.let_a_step_take(5)
+        self.recorder.expected = 1
+        self.record(1)
+        self.assertEqual(self.steps(), [])
+        self.clock.advance(GATHERING_TIME)
+        self.assertEqual(self.steps(), [[1]])
 
     def test_the_last_one_ends_the_wait(self) -> None:
         self.recorder.expected = 1
