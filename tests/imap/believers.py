@@ -17,6 +17,7 @@ from tests.imap.support import Client, split_responses
 FLAGS = ["\\Seen", "\\Deleted", "\\Flagged", "mine"]
 KINDS = ["plain", "qresync", "uidonly", "notify", "delayed"]
 SEARCHES = ["DELETED", "UNSEEN FLAGGED", "NOT KEYWORD mine", "ALL", "OR SEEN DELETED"]
+EVENTS = "MessageNew MessageExpunge FlagChange AnnotationChange"
 _COUNT = re.compile(rb"\* (\d+) (EXISTS|EXPUNGE|RECENT)")
 _FETCH = re.compile(rb"\* (\d+) (UID)?FETCH \((.*)\)", re.DOTALL)
 _VANISHED = re.compile(rb"\* VANISHED (\S+)")
@@ -82,8 +83,8 @@ class Model:
             "both": ["ENABLE QRESYNC UIDONLY"],
             "condstore": ["ENABLE CONDSTORE"],
             "rev2": ["ENABLE IMAP4rev2"],
-            "notify": ["NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))"],
-            "delayed": ["NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange))"],
+            "notify": [f"NOTIFY SET (selected ({EVENTS}))"],
+            "delayed": [f"NOTIFY SET (selected-delayed ({EVENTS}))"],
         }.get(kind, []):
             test.assertTrue(self.client.command(command)[-1].startswith(b"OK"))
 
