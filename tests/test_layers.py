@@ -96,7 +96,7 @@ CLIENT_PURE = " ".join(
 #: The same of the IMAP client.
 IMAP_CLIENT_NAMES = (
     "answers body commands connecting connection criteria errors fetched fetching idle mailboxes"
-    " messages names notify opening reader responses selected session sets settings sharing sync"
+    " messages metadata names notify opening reader responses selected session sets settings sharing sync"
     " text values"
 )
 IMAP_CLIENT_PURE = " ".join(f"mailkit.imap.client.{name}" for name in IMAP_CLIENT_NAMES.split())

@@ -124,6 +124,8 @@ ssl_cert = <{certificate}
 ssl_key = <{key}
 auth_failure_delay = 0
 mail_max_userip_connections = 100
+mail_attribute_dict = file:%h/attributes
+imap_metadata = yes
 service imap-login {{
   inet_listener imap {{
     port = {imap}

@@ -135,6 +135,33 @@ class Cases(LoginCases):
         assert selected is not None
         case.assertEqual(selected.exists, 1)
 
+    async def test_entries(self) -> None:
+        case: Any = self
+        session, other = await self.session(), await self.session()
+        entries = {"/private/comment": b"it's mine", "/shared/comment": b"\xc3\xbc\r\nx"}
+        await session.set_metadata("INBOX", entries)
+        found = await other.get_metadata("INBOX", [*entries, "/private/vendor/x/y"])
+        case.assertEqual(found.entries, {**entries, "/private/vendor/x/y": None})
+        found = await other.get_metadata("INBOX", ["/private"], depth=None)
+        case.assertEqual(found.entries, {"/private/comment": b"it's mine"})
+        found = await other.get_metadata("INBOX", ["/private/comment"], max_size=3)
+        case.assertEqual((found.entries.get("/private/comment"), found.longest), (None, 9))
+        await session.set_metadata("INBOX", {"/private/comment": None})
+        await session.set_metadata(None, {"/private/vendor/x/y": b"z"})
+        found = await other.get_metadata("INBOX", ["/private/comment"])
+        case.assertEqual(found.entries, {"/private/comment": None})
+        found = await other.get_metadata(None, ["/private/vendor/x/y"])
+        case.assertEqual(found.entries, {"/private/vendor/x/y": b"z"})
+
+    async def test_previews_and_dates(self) -> None:
+        case: Any = self
+        session = await self.session()
+        await session.append("INBOX", b"Subject: x\r\n\r\nHello there\r\n")
+        await session.select("INBOX")
+        (message,) = await session.fetch("1", ["PREVIEW", "SAVEDATE", "UID"])
+        case.assertEqual(message.preview, "Hello there")
+        case.assertGreater(message.save_date, 1_500_000_000)
+
     async def test_a_cache(self) -> None:
         case: Any = self
         session, other = await self.session(), await self.session()

@@ -46,6 +46,7 @@ from mailkit.imap.client.fetching import Fetching
 from mailkit.imap.client.idle import Change, Idling
 from mailkit.imap.client.mailboxes import NewMessage
 from mailkit.imap.client.messages import StoreAnswer
+from mailkit.imap.client.metadata import MetadataAnswer
 from mailkit.imap.client.notify import EventGroup, Notifying
 from mailkit.imap.client.reader import ResponseLimits
 from mailkit.imap.client.selected import Selected
@@ -63,6 +64,7 @@ from mailkit.imap.client.values import (
     Listing,
     MailboxStatus,
     Message,
+    MetadataChanged,
     Namespace,
     Namespaces,
     PassedOver,
@@ -104,6 +106,8 @@ __all__ = [
     "LoginRefused",
     "MailboxStatus",
     "Message",
+    "MetadataAnswer",
+    "MetadataChanged",
     "Namespace",
     "Namespaces",
     "NewMessage",

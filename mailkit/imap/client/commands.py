@@ -147,7 +147,7 @@ class Command:
 
         :param uid: of the message, where that is known.
         """
-        if response.name != "FETCH":
+        if response.name not in ("FETCH", "UIDFETCH"):
             return self.fetches is None and self.name != "IDLE"
         if self.fetches is None:
             return self.name == "UID FETCH"
@@ -213,12 +213,13 @@ def annotation_list(annotations: Iterable[Annotation]) -> list[Part]:
         parts += [b" " if parts else b"(", astring(entry), b" "]
         for number, (_, value, shared) in enumerate(values):
             name = b"value.shared " if shared else b"value.priv "
-            parts += [b" " if number else b"(", name, _nstring8(value)]
+            parts += [b" " if number else b"(", name, nstring8(value)]
         parts.append(b")")
     return [*parts, b")"]
 
 
-def _nstring8(value: bytes | None) -> Part:
+def nstring8(value: bytes | None) -> Part:
+    """Any octets, or NIL (RFC 3516 section 4.4)."""
     if value is None:
         return b"NIL"
     return Literal(value, binary=True) if b"\0" in value else quoted(value)

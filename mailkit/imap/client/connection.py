@@ -199,7 +199,9 @@ class Connection(pipeline.Pipeline[Flight]):
         ):
             if found:
                 return found
-        uid = self.selected.uid_of(response.number) if self.selected is not None else None
+        uid = response.number if response.name == "UIDFETCH" else None
+        if uid is None and self.selected is not None:
+            uid = self.selected.uid_of(response.number)
         return [each for each in self._flights if each.command.may_ask(response, uid)]
 
     def _dispatch(self, response: Typed) -> None:

@@ -18,6 +18,7 @@ from mailkit.imap.client.values import (
     MailboxFlags,
     MailboxStatus,
     Message,
+    MetadataChanged,
     Recent,
     Status,
     Vanished,
@@ -26,7 +27,16 @@ from mailkit.model import Flags
 
 #: Something that a server tells of its own accord.
 Change: TypeAlias = (
-    Exists | Expunge | Listing | MailboxFlags | MailboxStatus | Message | Recent | Status | Vanished
+    Exists
+    | Expunge
+    | Listing
+    | MailboxFlags
+    | MailboxStatus
+    | Message
+    | MetadataChanged
+    | Recent
+    | Status
+    | Vanished
 )
 
 #: Changes that wait for somebody who takes his time; then the server has to wait.

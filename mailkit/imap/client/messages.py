@@ -11,6 +11,7 @@ from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.commands import (
     Command,
     Part,
+    Source,
     annotation_list,
     atom,
     fetch_items,
@@ -20,11 +21,11 @@ from mailkit.imap.client.commands import (
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import NotOffered, Refused, WrongState
 from mailkit.imap.client.fetching import Fetching, SectionStream
-from mailkit.imap.client.mailboxes import code_uids
+from mailkit.imap.client.mailboxes import NewMessage, append_uids, code_uids
+from mailkit.imap.client.metadata import MetadataCommands
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.sets import RangeSet, SetLike, covered, expand, format_sets
-from mailkit.imap.client.sharing import SharingCommands
 from mailkit.imap.client.values import (
     ExtendedSearch,
     Message,
@@ -34,7 +35,7 @@ from mailkit.imap.client.values import (
     Threads,
     Unknown,
 )
-from mailkit.model import DELETED, CopyResult, FlagOp
+from mailkit.model import DELETED, AppendResult, CopyResult, FlagOp
 from mailkit.query import All, Query
 
 #: Messages that one answer may name besides those that the mailbox has: some come, some go.
@@ -54,7 +55,7 @@ class StoreAnswer:
     modified: list[int] = field(default_factory=list)
 
 
-class MessageCommands(SharingCommands):
+class MessageCommands(MetadataCommands):
     """Commands that need a selected mailbox. Sets are UIDs unless they are
     :class:`~mailkit.imap.client.sets.Numbers`."""
 
@@ -79,6 +80,7 @@ class MessageCommands(SharingCommands):
         *,
         changed_since: int | None = None,
         vanished: bool = False,
+        page: tuple[int, int] | None = None,
     ) -> Fetching:
         """Ask for messages: ``await`` gives a list, ``async for`` one after the other::
 
@@ -88,16 +90,24 @@ class MessageCommands(SharingCommands):
         :param items: as IMAP names them: ``FLAGS``, ``ENVELOPE``, ``BODY.PEEK[HEADER]``, ...
         :param changed_since: only messages of a higher modification sequence (CONDSTORE).
         :param vanished: tell too which are gone since then (QRESYNC, which must be enabled).
+        :param page: only the first to the last of the messages that fit, ``(1, 100)``, or from the
+            end ``(-1, -100)`` (PARTIAL, RFC 9394); of a set that goes in one command.
         :raises ValueError: a set or an item is none.
         """
         self._selected()
         sets, by_uid = format_sets(messages)
         names = fetch_items(items)
-        modifiers = ""
+        modifiers = []
+        if page is not None:
+            self._need("PARTIAL")
+            if len(sets) > 1 or not by_uid:
+                raise ValueError("a page is of UIDs that go in one command")
+            modifiers.append(f"PARTIAL {page[0]}:{page[1]}")
         if changed_since is not None:
             self._need("CONDSTORE", "QRESYNC")
-            modifiers = f"(CHANGEDSINCE {changed_since}{' VANISHED' if vanished else ''})"
-        return Fetching(self._connection, sets, by_uid, names, modifiers)
+            modifiers.append(f"CHANGEDSINCE {changed_since}{' VANISHED' if vanished else ''}")
+        given = f"({' '.join(modifiers)})" if modifiers else ""
+        return Fetching(self._connection, sets, by_uid, names, given)
 
     def stream(self, uid: int, section: str = "", *, peek: bool = True) -> AsyncIterator[bytes]:
         """The octets of a section of one message, as they come; nothing is kept.
@@ -145,7 +155,8 @@ class MessageCommands(SharingCommands):
     ) -> ExtendedSearch:
         """Ask for some results only (RFC 4731).
 
-        :param results: of ``MIN``, ``MAX``, ``COUNT``, ``ALL``, ``SAVE``.
+        :param results: of ``MIN``, ``MAX``, ``COUNT``, ``ALL``, ``SAVE``; ``PARTIAL 1:100`` or, from
+            the end, ``PARTIAL -1:-100`` (RFC 9394).
         """
         answer, _ = await self._extended_search(query, results, by_number)
         return answer
@@ -405,6 +416,35 @@ class MessageCommands(SharingCommands):
             [uid for each in found for uid in each.source_uids],
             [uid for each in found for uid in each.destination_uids],
         )
+
+    async def replace(
+        self, uid: int, mailbox_name: str, message: NewMessage | Source
+    ) -> AppendResult | None:
+        """Put a message in the place of another, which is removed (RFC 8508): both or none.
+
+        :param mailbox_name: where the new one goes.
+        :returns: where it is; None where the server does not tell.
+        :raises NotOffered: the server has no REPLACE.
+        """
+        self._selected()
+        self._need("REPLACE")
+        limits = self._connection.settings.limits
+        found: list[AppendResult] = []
+
+        def note(response: Typed) -> bool:
+            # RFC 8508 section 3.4: it comes in an untagged OK, before the message is removed.
+            result = append_uids(response, 1, limits) if isinstance(response, Status) else None
+            if result is None:
+                return False
+            found.append(result)
+            return True
+
+        command = Command("UID REPLACE", answers=frozenset(("APPENDUID",)), collect=note)
+        command.add(str(uid)).add(self._mailbox(mailbox_name))
+        new = message if isinstance(message, NewMessage) else NewMessage(message)
+        command.parts += new.parts()
+        note(await self._connection.run(command))
+        return found[-1] if found else None
 
     async def expunge(self, messages: SetLike | None = None) -> None:
         """Remove messages that are marked ``\\Deleted``: all, or those among some UIDs.

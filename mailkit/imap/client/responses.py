@@ -14,6 +14,7 @@ from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.text import Text, words
 from mailkit.imap.client.values import (
     AccessList,
+    AuthorizedURLs,
     Branch,
     Capabilities,
     Continuation,
@@ -21,17 +22,21 @@ from mailkit.imap.client.values import (
     Exists,
     Expunge,
     ExtendedSearch,
+    FetchedURLs,
     Identification,
     Listing,
     MailboxFlags,
     MailboxStatus,
     Message,
+    Metadata,
+    MetadataChanged,
     MyRights,
     Namespace,
     Namespaces,
     PassedOver,
     Quota,
     QuotaRoots,
+    Ranges,
     Recent,
     ResourceUse,
     ResponseCode,
@@ -48,17 +53,21 @@ from mailkit.imap.grammar import SyntaxFault
 #: One response.
 Typed: TypeAlias = (
     AccessList
+    | AuthorizedURLs
     | Capabilities
     | Continuation
     | Enabled
     | Exists
     | Expunge
     | ExtendedSearch
+    | FetchedURLs
     | Identification
     | Listing
     | MailboxFlags
     | MailboxStatus
     | Message
+    | Metadata
+    | MetadataChanged
     | MyRights
     | Namespaces
     | PassedOver
@@ -80,11 +89,12 @@ _THREAD_MARK = re.compile(rb"[()]|\d{1,10}(?!\d)")
 _AMOUNT = re.compile(rb"-?\d{1,20}(?!\d)")
 # Of what is passed over. Messages that come or go must be counted, and "+" is waited for.
 _TOO_LARGE = re.compile(
-    rb"(?:\* (?:(?P<number>\d{1,10}) (?=FETCH )|(?!\d|VANISHED (?!\(EARLIER\))))"
+    rb"(?:\* (?:(?P<number>\d{1,10}) (?=(?:UID)?FETCH )|(?!\d|VANISHED (?!\(EARLIER\))))"
     rb"|(?P<tag>[^ *+]+) (?=(?:OK|NO|BAD) ))(?P<name>[A-Z0-9-]+)[ \r\n]",
     re.IGNORECASE,
 )
 _ANSWERED = re.compile(rb'\* ESEARCH \(TAG "?(?P<tag>[A-Z0-9]+)"?\)', re.IGNORECASE)
+_PAGE = re.compile(rb"-?\d{1,20}:-?\d{1,20}")
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
 # What matters on the way to the end of a response code.
 _CODE_MARK = re.compile(rb"[\"\]]|\\.", re.DOTALL)
@@ -212,9 +222,16 @@ def _numbered(text: Text) -> Typed:
         return Recent(number)
     if name == b"EXPUNGE":
         return Expunge(number)
-    if name == b"FETCH":
+    if name == b"FETCH" and number:
         text.space()
         return read_fetch(text, number)
+    if name == b"UIDFETCH" and number:
+        # RFC 9586 section 3.3
+        text.space()
+        message = read_fetch(text, 0)
+        message.uid = number
+        message.items.add("UID")
+        return message
     return Unknown(name.decode("ascii"), b"%d %b" % (number, text.rest()))
 
 
@@ -277,9 +294,21 @@ def _esearch(text: Text) -> ExtendedSearch:
             result = result._replace(modseq=text.number64())
         elif name == b"ALL":
             result = result._replace(all=text.ranges())
+        elif name == b"PARTIAL":
+            result = result._replace(partial=_page(text))
         else:
             text.value()
     return result
+
+
+def _page(text: Text) -> Ranges:
+    """``(1:100 2,5:9)``, or NIL for an empty page (RFC 9394 section 3.1)."""
+    text.expect(b"(")
+    text.match(_PAGE, "A range of results")
+    text.space()
+    found = () if text.accept_word(b"NIL") else text.ranges()
+    text.expect(b")")
+    return found
 
 
 def _list(text: Text, lsub: bool = False) -> Listing:
@@ -393,6 +422,51 @@ def _quota_roots(text: Text) -> QuotaRoots:
     return QuotaRoots(name, tuple(roots))
 
 
+def _metadata(text: Text) -> Metadata | MetadataChanged:
+    text.space()
+    mailbox = text.mailbox_name() or None
+    text.space()
+    if text.looking_at(b"("):
+        entries: dict[str, bytes | None] = {}
+
+        def entry() -> None:
+            text.count()
+            name = text.any_string().decode("utf-8", "replace")
+            text.space()
+            entries[name] = text.nil_or_string()
+
+        text.in_parentheses(entry)
+        return Metadata(mailbox, entries)
+    names: list[str] = []
+    while not text.at_end():
+        text.count()
+        names.append(text.any_string().decode("utf-8", "replace"))
+        text.skip_spaces()
+    return MetadataChanged(mailbox, tuple(names))
+
+
+def _authorized(text: Text) -> AuthorizedURLs:
+    urls: list[str] = []
+    text.skip_spaces()
+    while not text.at_end():
+        text.count()
+        urls.append(text.any_string().decode("utf-8", "replace"))
+        text.skip_spaces()
+    return AuthorizedURLs(tuple(urls))
+
+
+def _fetched_urls(text: Text) -> FetchedURLs:
+    contents: dict[str, bytes | None] = {}
+    text.skip_spaces()
+    while not text.at_end():
+        text.count(2)
+        url = text.any_string().decode("utf-8", "replace")
+        text.space()
+        contents[url] = text.nil_or_string()
+        text.skip_spaces()
+    return FetchedURLs(contents)
+
+
 def _threads(text: Text) -> Threads:
     """Read without recursion: how deep a thread is, is up to those who write to each other."""
     threads: list[Sequence[ThreadNode]] = []
@@ -455,4 +529,7 @@ _NAMED: dict[bytes, Callable[[Text], Typed]] = {
     b"STATUS": _mailbox_status,
     b"NAMESPACE": _namespaces,
     b"ID": _identification,
+    b"METADATA": _metadata,
+    b"GENURLAUTH": _authorized,
+    b"URLFETCH": _fetched_urls,
 }

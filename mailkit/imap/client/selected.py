@@ -109,7 +109,8 @@ class Selected:
             if not response.earlier:
                 self._vanish(response.uids)
         elif isinstance(response, Message):
-            if not self._is_stale(response.number):
+            # With UIDs alone (RFC 9586) there is nothing to be counted.
+            if response.number and not self._is_stale(response.number):
                 self._fetched(response)
         elif isinstance(response, Recent):
             self.recent = response.messages

@@ -11,14 +11,16 @@ from mailkit.client.errors import ClientError
 from mailkit.client.security import TLSInfo
 from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection
+from mailkit.imap.client.errors import WrongState
 from mailkit.imap.client.idle import Idling
 from mailkit.imap.client.messages import MessageCommands
 from mailkit.imap.client.notify import EventGroup, Notifying
-from mailkit.imap.client.opening import open_connection
+from mailkit.imap.client.opening import capability, log_in, open_connection
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
 from mailkit.imap.client.values import Status
+from mailkit.wire.sasl_client import Credentials
 
 
 class Session(MessageCommands):
@@ -174,6 +176,34 @@ class Session(MessageCommands):
         self._connection.check()
         self._need("NOTIFY")
         return Notifying(self._connection, groups, status, self._mailbox)
+
+    # Another user.
+
+    async def unauthenticate(self, credentials: Credentials) -> None:
+        """Let somebody else have the connection (RFC 8437): no mailbox is selected then, and nothing
+        enabled.
+
+        :raises NotOffered: the server has no UNAUTHENTICATE.
+        :raises WrongState: the connection is compressed.
+        :raises AuthFailed: the server refuses the new user; nobody is logged in.
+        """
+        self._need("UNAUTHENTICATE")
+        connection = self._connection
+        if connection.facts.compressed:
+            # RFC 8437 section 4.1: that would have to end.
+            raise WrongState("The connection is compressed")
+
+        def done(status: Status) -> None:
+            if status.condition == "OK":
+                connection.selected = None
+                connection.facts.account = None
+                connection.facts.announced = connection.facts.enabled = frozenset()
+
+        patience = connection.settings.timeouts.login
+        await connection.run(Command("UNAUTHENTICATE", alone=True, patience=patience, done=done))
+        await log_in(connection, credentials)
+        if not connection.facts.announced:
+            await capability(connection)
 
     # The end.
 

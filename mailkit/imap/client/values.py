@@ -160,6 +160,8 @@ class ExtendedSearch(NamedTuple):
     #: None when it was not asked for.
     all: Ranges | None = None
     modseq: int | None = None
+    #: Of the page that was asked for (RFC 9394); None when none was.
+    partial: Ranges | None = None
 
 
 class Listing(NamedTuple):
@@ -244,6 +246,34 @@ class Identification(NamedTuple):
     fields: Mapping[str, str | None]
 
 
+class Metadata(NamedTuple):
+    """METADATA with values (RFC 5464 section 4.4.1)."""
+
+    #: None for the server.
+    mailbox: str | None
+    entries: Mapping[str, bytes | None]
+
+
+class MetadataChanged(NamedTuple):
+    """METADATA that names what others have changed (RFC 5464 section 4.4.2); ENABLE has it told."""
+
+    #: None for the server.
+    mailbox: str | None
+    entries: tuple[str, ...]
+
+
+class AuthorizedURLs(NamedTuple):
+    """GENURLAUTH (RFC 4467)."""
+
+    urls: tuple[str, ...]
+
+
+class FetchedURLs(NamedTuple):
+    """URLFETCH (RFC 4467): octets by URL, None for what is not given."""
+
+    contents: Mapping[str, bytes | None]
+
+
 class PassedOver(NamedTuple):
     """A response that was larger than the limits allow; its values are not known."""
 
@@ -280,6 +310,7 @@ class AnnotationValues:
 class Message:
     """What a FETCH response tells of one message: what was not asked for is None."""
 
+    #: 0 where the server tells UIDs alone (UIDONLY, RFC 9586).
     number: int
     uid: int | None = None
     #: Without ``\\Recent``, which is no flag of the message but of the session.

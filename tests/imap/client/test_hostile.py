@@ -255,7 +255,7 @@ class LieTests(SynchronousTestCase):
         settings = ClientSettings(tls=TLSPolicy.none(), limits=ResponseLimits(values=100))
         wire = Manual(settings=settings)
         results = wire.start(wire.session.list())
-        wire.say(b'* LIST () "/" x\r\n' * 101)
+        wire.say(b"".join(b'* LIST () "/" x%d\r\n' % number for number in range(101)))
         results[0].trap(ProtocolError)
 
     def test_anything_but_the_answer_without_end(self) -> None:

@@ -84,7 +84,9 @@ EXAMPLES: list[tuple[bytes, Any]] = [
     ),
     (
         b'* ESEARCH (TAG "a") UID ALL 2,10:11 MAX 11 MODSEQ 1236 PARTIAL (1:10 2,4)',
-        ExtendedSearch(b"a", True, maximum=11, all=((2, 2), (10, 11)), modseq=1236),
+        ExtendedSearch(
+            b"a", True, maximum=11, all=((2, 2), (10, 11)), modseq=1236, partial=((2, 2), (4, 4))
+        ),
     ),
     (b"* ESEARCH", ExtendedSearch(None, False)),
     (
