@@ -57,7 +57,7 @@ class ReturnPaths:
             raise ValueError(f"the secret must have {MIN_SECRET} octets or more")
         self._secret = secret
         self.domain = domain
-        self._senders = None if senders is None else {each.lower() for each in senders}
+        self._senders = None if senders is None else {_canonical(each) for each in senders}
 
     def make(self, sent: SentTo) -> Path:
         """The return path for one recipient."""
@@ -86,7 +86,10 @@ class ReturnPaths:
             return False
         if self._senders is None:
             return True
-        return str(path).lower() in self._senders or f"@{path.domain}".lower() in self._senders
+        domain = canonical_domain(path.domain)
+        return (
+            f"{path.local_part.lower()}@{domain}" in self._senders or f"@{domain}" in self._senders
+        )
 
     async def send(
         self,
@@ -123,3 +126,9 @@ class ReturnPaths:
                 whole = handovers + [handovers[-1]] * rest
                 return Result(whole, len(handovers) == 1, contact)
         return Result(handovers, contact=contact)
+
+
+def _canonical(sender: str) -> str:
+    """An address, or ``@domain``, as others are compared with it."""
+    local, _, domain = sender.rpartition("@")
+    return f"{local.lower()}@{canonical_domain(domain)}"

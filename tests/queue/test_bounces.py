@@ -73,10 +73,14 @@ class ReturnPathTests(SynchronousTestCase):
         self.assertRaises(ValueError, ReturnPaths, b"x" * (MIN_SECRET - 1), DOMAIN)
 
     def test_senders(self) -> None:
-        some = ReturnPaths(SECRET, DOMAIN, ["List@example.org", "@example.com"])
+        some = ReturnPaths(
+            SECRET, DOMAIN, ["List@example.org", "@example.com", "@b\u00fccher.example"]
+        )
         for address, account, applies in (
             ("list@example.org", "list", True),
             ("joe@EXAMPLE.com", "joe", True),
+            ("joe@xn--bcher-kva.example", "joe", True),
+            ("joe@B\u00fccher.example", "joe", True),
             ("ann@example.org", "ann", False),
             # Strangers' mail keeps its sender.
             ("list@example.org", None, False),
