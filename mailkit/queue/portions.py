@@ -7,7 +7,7 @@ only tried again.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -38,15 +38,28 @@ class Portions:
 
     def __init__(self, messages: Iterable[QueuedMessage], return_paths: ReturnPaths | None) -> None:
         #: What is still to be handed over.
-        self.pending = deque(_split(messages, return_paths))
-        self._left = Counter(each.id for each in self.pending)
+        self.pending: deque[QueuedMessage] = deque()
+        #: How many are left, of messages that go in portions.
+        self._left: dict[str, int] = {}
         self._kept: dict[str, tuple[QueuedMessage, list[_Outcome]]] = {}
+        for message in messages:
+            if return_paths is None or not return_paths.applies(message.envelope):
+                self.pending.append(message)
+            else:
+                parts = list(_split(message))
+                self.pending += parts
+                self._left[message.id] = len(parts)
 
     def end(self, message: QueuedMessage, handovers: Sequence[Handover]) -> Recordable:
         """A message, or a portion of it, has been handed over; gives what is to be put down now.
 
         :param handovers: who is missing at the end is looked up again.
         """
+        if message.id not in self._left:
+            recipients = message.recipients
+            if len(handovers) < len(recipients):
+                message = message._replace(recipients=recipients[: len(handovers)])
+            return Recordable(message, handovers)
         self._left[message.id] -= 1
         outcomes = list(zip(message.recipients, handovers, strict=False))
         if self._left[message.id] > 0:
@@ -77,14 +90,8 @@ def _recordable(message: QueuedMessage, outcomes: Sequence[_Outcome]) -> Recorda
     )
 
 
-def _split(
-    messages: Iterable[QueuedMessage], return_paths: ReturnPaths | None
-) -> Iterator[QueuedMessage]:
-    for message in messages:
-        if return_paths is None or not return_paths.applies(message.envelope):
-            yield message
-            continue
-        for start in range(0, len(message.recipients), PORTION):
-            part = message.recipients[start : start + PORTION]
-            envelope = replace(message.envelope, recipients=[each.recipient for each in part])
-            yield message._replace(envelope=envelope, recipients=part)
+def _split(message: QueuedMessage) -> Iterator[QueuedMessage]:
+    for start in range(0, len(message.recipients), PORTION):
+        part = message.recipients[start : start + PORTION]
+        envelope = replace(message.envelope, recipients=[each.recipient for each in part])
+        yield message._replace(envelope=envelope, recipients=part)

@@ -13,7 +13,7 @@ from mailkit.queue.dispatch import TROUBLE_INTERVAL
 from mailkit.queue.manager import LOOK_INTERVAL, Outgoing, QueueSettings
 from mailkit.queue.outcomes import Event
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
-from mailkit.queue.transport import Handover, Transport
+from mailkit.queue.transport import Handover, Result, Transport
 from mailkit.queue.values import Order, RecipientState
 from mailkit.spool import Spool
 from mailkit.testing.queue import queue_envelope
@@ -272,6 +272,19 @@ class SendingTests(QueueTestCase):
         self.assertEqual(await self.states(slow), [RecipientState.DELIVERED])
         alone = await self.submit("joe@example.com")
         self.assertEqual(await self.states(alone), [RecipientState.DELIVERED])
+
+    async def test_who_was_not_tried_is_tried_next(self) -> None:
+        send = self.transport.send
+
+        async def send_first(*arguments: Any) -> Result:
+            result = await send(*arguments)
+            return Result(result.recipients[:1])
+
+        self.patch(self.transport, "send", send_first)
+        id = await self.submit("eve@example.net", "joe@example.net")
+        tried = [len(envelope.recipients) for _, envelope, _ in self.transport.sent]
+        self.assertEqual(tried, [2, 1])
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED] * 2)
 
     async def test_stop_puts_down_what_has_ended(self) -> None:
         self.transport.gate = Deferred()
