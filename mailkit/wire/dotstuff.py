@@ -33,8 +33,12 @@ def lacks_line_end(tail: bytes) -> bool:
 
 
 def _stuff_lines(data: bytes) -> bytes:
+    # Attachments have no dots in their base64: to pass over it takes a twentieth of the time.
+    last = data.rfind(b".")
     # Messages in which a line begins with a dot are rare.
-    return data if _DOT_LINE.search(data) is None else data.replace(b"\n.", b"\n..")
+    if last < 0 or _DOT_LINE.search(data, 0, last + 1) is None:
+        return data
+    return data.replace(b"\n.", b"\n..")
 
 
 def stuff_message(data: bytes) -> tuple[bytes, bytes]:
