@@ -57,7 +57,7 @@ async def _send_run(connection: POP3Connection, number: int, run: Sequence[bytes
     :param run: the lines behind it, which are taken from the input as far as they are answered.
     """
     maildrop = connection.maildrop
-    index, uids, sizes = maildrop.together([number, *(int(line[5:]) for line in run)])
+    index, uids, sizes = maildrop.together([number, *[int(line[5:]) for line in run]])
     mailbox: Any = connection.mailboxes[index]
     read: Sequence[bytes] = ()
     batching = len(uids) > 1 and not connection.refuses_utf8

@@ -153,9 +153,11 @@ class Maildrop:
 
         :raises NoSuchNumber:
         """
-        self.check(number)
         index = number - 1
-        return self._part(index), self._uids[index], self._sizes[index]
+        uids = self._uids
+        if not 0 <= index < len(uids) or number in self._deleted:
+            self.check(number)
+        return self._part(index), uids[index], self._sizes[index]
 
     def _part(self, index: int) -> int:
         if len(self._parts) == 1:
@@ -177,6 +179,11 @@ class Maildrop:
         first = self._parts[mailbox].first
         following = self._parts[mailbox + 1 : mailbox + 2]
         end = following[0].first if following else len(self._uids)
+        begin, count = numbers[0] - 1, len(numbers)
+        stop = begin + count
+        if not self._deleted and stop <= end and numbers == list(range(begin + 1, stop + 1)):
+            # As nearly all clients ask for them.
+            return mailbox, list(self._uids[begin:stop]), list(self._sizes[begin:stop])
         uids: list[int] = []
         sizes: list[int] = []
         for number in numbers:

@@ -68,6 +68,24 @@ class MaildropTests(SynchronousTestCase):
         self.assertEqual(b"".join(drop.list_unique_ids(1)), b"2 42.8\r\n3 44.5.y\r\n")
         self.assertEqual(b"".join(drop.list_sizes(9)), b"2 20\r\n3 300\r\n")
 
+    def test_messages_of_one_mailbox_together(self) -> None:
+        drop = maildrop(1, 20, 300)
+        drop.begin_mailbox(43, b".x")
+        drop.extend([message(5, 4000), message(6, 5)])
+        for numbers, expected in (
+            ([1, 2], (0, [7, 8], [1, 20])),
+            ([2, 3, 4], (0, [8, 9], [20, 300])),
+            ([4, 5, 6], (1, [5, 6], [4000, 5])),
+            ([3, 1, 1, 5], (0, [9, 7, 7], [300, 1, 1])),
+            ([2, 0], (0, [8], [20])),
+        ):
+            self.assertEqual(drop.together(numbers), expected)
+        drop.delete(2)
+        self.assertEqual(drop.together([1, 2, 3]), (0, [7], [1]))
+        for number in (0, 2, 6):
+            self.assertRaises(NoSuchNumber, drop.together, [number, number + 1])
+            self.assertRaises(NoSuchNumber, drop.find, number)
+
     def test_unique_ids_of_a_mailbox_that_was_restored(self) -> None:
         drop = maildrop(1, 20)
         drop.begin_mailbox(99, b".x", [(5, 43), (7, 44)])

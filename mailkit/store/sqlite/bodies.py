@@ -62,7 +62,7 @@ class BodyFiles:
         self._nowait = _RWF_NOWAIT
         #: Another process removes segments, and may make one of the same number later.
         self.check_names = False
-        self._buffer = bytearray(64 * 1024)
+        self._buffer = memoryview(bytearray(64 * 1024))
 
     def close(self) -> None:
         with self._lock:
@@ -104,12 +104,12 @@ class BodyFiles:
             self._open.move_to_end(segment)
         return descriptor
 
-    def _read_warm(self, descriptor: int, position: int, length: int) -> memoryview | bytes:
+    def _read_warm(self, descriptor: int, position: int, length: int) -> memoryview:
         # The caller has the lock, as long as it needs the octets. A new buffer would be filled with
         # zeros first.
         if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        buffer = memoryview(self._buffer)[:length]
+            self._buffer = memoryview(bytearray(length))
+        buffer = self._buffer[:length]
         try:
             done = os.preadv(descriptor, [buffer], position, self._nowait)
         except BlockingIOError:
@@ -119,7 +119,7 @@ class BodyFiles:
                 raise
             # The file system can't tell; then every read may wait.
             self._nowait = 0
-            return os.pread(descriptor, length, position)
+            return memoryview(os.pread(descriptor, length, position))
         if done < length:
             raise Cold
         return buffer
@@ -139,7 +139,7 @@ class BodyFiles:
         if nowait and self._nowait:
             with self._lock:
                 data = self._read_warm(self._open_segment(segment), begin, length)
-                return bytes(_checked(memoryview(data), begin, place))
+                return bytes(_checked(data, begin, place))
         view = memoryview(self._read(segment, begin, length, False))
         return bytes(_checked(view, begin, place))
 
@@ -245,7 +245,8 @@ def _checked(data: memoryview, begin: int, place: BodyPlace) -> memoryview:
     """The octets of a body among those of its segment; see :func:`find_body`."""
     body_id, _, position, start, size = place
     crc = checksum_of(data, position - begin, body_id, size)
-    body = data[start - begin : start - begin + size]
+    offset = start - begin
+    body = data[offset : offset + size]
     if len(body) < size:
         raise StoreCorrupt("A segment ends inside a body")
     if zlib.crc32(body) != crc:

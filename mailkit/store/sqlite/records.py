@@ -21,6 +21,8 @@ from mailkit.errors import StoreCorrupt
 _RECORD = struct.Struct("<4sBBHIQQQII")
 # Magic, length of the body, and its number.
 _IDENTITY = struct.Struct("<4s8xQQ")
+# The same, and the CRC of the body.
+_IDENTITY_AND_CRC = struct.Struct("<4s8xQQ12xI")
 _CRC = struct.Struct("<I")
 #: Octets of a store's marker.
 MARKER_SIZE = 16
@@ -121,9 +123,10 @@ def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: in
     :raises StoreCorrupt: it is another one, or none.
     """
     if offset >= 0 and len(data) - offset >= _MIN_HEADER_SIZE:
-        magic, _, _, _, _, length, number, _, _, crc = _RECORD.unpack_from(data, offset)
+        crc: int
+        magic, length, number, crc = _IDENTITY_AND_CRC.unpack_from(data, offset)
         if magic == RECORD_MAGIC and number == lsn and length == body_length:
-            return int(crc)
+            return crc
     raise StoreCorrupt("The log has another message where this one should be")
 
 
