@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from mailkit.annotations import Annotation
+from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.errors import EntryTooLarge, TooManyEntries
+from mailkit.model import StoreResult
 from mailkit.rights import Rights
 from mailkit.store.sharing.records import may_not
 
@@ -82,3 +85,47 @@ def check_annotations(annotations: Sequence[Annotation], rights: Rights) -> None
         right = right_for(each)
         if right not in rights:
             raise may_not(rights, _REFUSALS[right])
+
+
+class AnnotatedByUsers(ABC):
+    """A mailbox's annotations, of which each user sees some; its own account is one of the users."""
+
+    max_annotation = MAX_VALUE
+    private_annotations = True
+
+    #: Whose mailbox it is.
+    _account: Any
+
+    async def get_annotations(self, uids: Sequence[int]) -> Mapping[int, Sequence[Annotation]]:
+        return await self.read_annotations(self._account.name, uids)
+
+    @abstractmethod
+    async def read_annotations(
+        self, user: str, uids: Sequence[int]
+    ) -> Mapping[int, Sequence[Annotation]]:
+        """``get_annotations`` as a user sees them."""
+
+    async def get_annotation_changes(self, since: int) -> Sequence[AnnotationChange]:
+        return await self.read_annotation_changes(self._account.name, since)
+
+    @abstractmethod
+    async def read_annotation_changes(self, user: str, since: int) -> Sequence[AnnotationChange]:
+        """``get_annotation_changes`` as a user sees them."""
+
+    async def store_annotations(
+        self,
+        uids: Sequence[int],
+        annotations: Sequence[Annotation],
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        return await self.change_annotations(self._account.name, uids, annotations, unchanged_since)
+
+    @abstractmethod
+    async def change_annotations(
+        self,
+        user: str,
+        uids: Sequence[int],
+        annotations: Sequence[Annotation],
+        unchanged_since: int | None,
+    ) -> StoreResult:
+        """``store_annotations`` by a user."""

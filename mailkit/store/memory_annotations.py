@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from mailkit._typing import override
 from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.model import MessageInfo, StoreResult
 from mailkit.store.annotations import (
     MAX_REMOVED,
-    MAX_VALUE,
+    AnnotatedByUsers,
     by_scope,
     check_count,
     check_octets,
@@ -126,11 +127,8 @@ class MemoryAnnotations:
         self._rows.clear()
 
 
-class AnnotatedMailbox(ABC):
+class AnnotatedMailbox(AnnotatedByUsers):
     """The part of a mailbox that is about annotations."""
-
-    max_annotation = MAX_VALUE
-    private_annotations = True
 
     _account: MemoryAccount
     _infos: dict[int, MessageInfo]
@@ -147,30 +145,19 @@ class AnnotatedMailbox(ABC):
     def _changed(self, modseq: int) -> None:
         """Something has, and who watches is to know."""
 
-    async def get_annotations(self, uids: Sequence[int]) -> Mapping[int, Sequence[Annotation]]:
-        return await self.read_annotations(self._account.name, uids)
-
+    @override
     async def read_annotations(
         self, user: str, uids: Sequence[int]
     ) -> Mapping[int, Sequence[Annotation]]:
         self._check()
         return self.annotations.read(uids, user)
 
-    async def get_annotation_changes(self, since: int) -> Sequence[AnnotationChange]:
-        return await self.read_annotation_changes(self._account.name, since)
-
+    @override
     async def read_annotation_changes(self, user: str, since: int) -> Sequence[AnnotationChange]:
         self._check()
         return self.annotations.changes_since(since, user)
 
-    async def store_annotations(
-        self,
-        uids: Sequence[int],
-        annotations: Sequence[Annotation],
-        unchanged_since: int | None = None,
-    ) -> StoreResult:
-        return await self.change_annotations(self._account.name, uids, annotations, unchanged_since)
-
+    @override
     async def change_annotations(
         self,
         user: str,

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from zope.interface import implementer
 
+from mailkit._typing import override
 from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
@@ -53,7 +54,7 @@ from mailkit.model import (
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.quiet import QuietResult
 from mailkit.rights import Rights
-from mailkit.store.annotations import MAX_VALUE
+from mailkit.store.annotations import AnnotatedByUsers
 from mailkit.store.labels import check_names
 from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.records import Place
@@ -109,14 +110,11 @@ _FRESH = 0.01
     ILabelledMailbox,
     IQuietMailbox,
 )
-class SQLiteMailbox:
+class SQLiteMailbox(AnnotatedByUsers):
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
 
     :param account: whose session it is: knows where messages go that are put into another.
     """
-
-    max_annotation = MAX_VALUE
-    private_annotations = True
 
     def __init__(
         self,
@@ -398,34 +396,21 @@ class SQLiteMailbox:
 
     # Annotations.
 
-    async def get_annotations(self, uids: Sequence[int]) -> Mapping[int, Sequence[Annotation]]:
-        return await self.read_annotations(self._account.name, uids)
-
+    @override
     async def read_annotations(
         self, user: str, uids: Sequence[int]
     ) -> Mapping[int, Sequence[Annotation]]:
-        """``get_annotations`` as another user sees them."""
         reader = self._core.reader
         reader.mailbox_info(self._id)
         return read_annotations(reader.connection, self._id, reader.account_id(user), uids)
 
-    async def get_annotation_changes(self, since: int) -> Sequence[AnnotationChange]:
-        return await self.read_annotation_changes(self._account.name, since)
-
+    @override
     async def read_annotation_changes(self, user: str, since: int) -> Sequence[AnnotationChange]:
-        """``get_annotation_changes`` as another user sees them."""
         reader = self._core.reader
         reader.mailbox_info(self._id)
         return read_changes(reader.connection, self._id, reader.account_id(user), since)
 
-    async def store_annotations(
-        self,
-        uids: Sequence[int],
-        annotations: Sequence[Annotation],
-        unchanged_since: int | None = None,
-    ) -> StoreResult:
-        return await self.change_annotations(self._account.name, uids, annotations, unchanged_since)
-
+    @override
     async def change_annotations(
         self,
         user: str,
@@ -433,7 +418,6 @@ class SQLiteMailbox:
         annotations: Sequence[Annotation],
         unchanged_since: int | None,
     ) -> StoreResult:
-        """``store_annotations`` by another user."""
         return await self._core.submit(
             StoreAnnotations(self._id, user, uids, annotations, unchanged_since)
         )
