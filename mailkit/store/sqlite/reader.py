@@ -258,9 +258,8 @@ class Reader:
 
     def state_and_uids(self, mailbox_id: int) -> tuple[int, UIDs]:
         """The mailbox's modification sequence, and all UIDs that there were then."""
-        modseq = self._state(mailbox_id)[0]
         cached = self._uids.get(mailbox_id)
-        if cached is not None and cached[0] == modseq:
+        if cached is not None and cached[0] == self._state(mailbox_id)[0]:
             return cached
         return self._read_state_and_uids(mailbox_id, cached)
 

@@ -49,6 +49,21 @@ class UIDListTests(StoreTestCase):
         asked = [call for call in whole.call_args_list if call != mock.call(NOBODY)]
         self.assertEqual(len(asked), 1)
 
+    async def test_what_is_not_known_is_not_compared(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(0)))
+        index = store.core.reader
+        connection = index.connection
+        (mailbox_id,) = connection.execute("SELECT mailbox_id FROM message").fetchone()
+        asked: list[str] = []
+        connection.set_trace_callback(asked.append)
+        self.addCleanup(connection.set_trace_callback, None)
+        for states in (1, 2):
+            # Later, the state tells that the list is still right.
+            self.assertEqual(list(index.list_uids(mailbox_id)), [1])
+            self.assertEqual(sum("forgotten_modseq" in sql for sql in asked), states, asked)
+
     async def test_many_changes_at_a_time(self) -> None:
         self.patch(reader, "MAX_VANISHED", 2)
         await self.follow(2)
