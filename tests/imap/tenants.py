@@ -118,6 +118,9 @@ class Tenant(Model):
         annotate = " ANNOTATE" if self.annotates else ""
         self.begin(f'SELECT "{name}" (QRESYNC ({kept.validity} {kept.modseq}{more}){annotate})')
         self.by_uid = dict(kept.messages)
+        for message in () if self.annotates else kept.messages.values():
+            # Of what changes there from now on it is not told.
+            message.notes = None
 
     @override
     def begin(self, command: str) -> None:
