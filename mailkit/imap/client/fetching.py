@@ -12,6 +12,7 @@ from mailkit.client.errors import ProtocolError
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection, Flight
+from mailkit.imap.client.limited import Rounds
 from mailkit.imap.client.reader import Sink
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import covered
@@ -93,8 +94,11 @@ class Fetching:
         return self._iterate(streaming=True)
 
     async def _iterate(self, *, streaming: bool) -> AsyncIterator[Message]:
-        for text in self._sets:
-            flight = await self._connection.begin(self._command(text), streaming=streaming)
+        waiting = deque(self._sets)
+        rounds = Rounds("FETCH")
+        while waiting:
+            text = waiting.popleft()
+            flight = await self._connection.begin(self._command(text, rounds), streaming=streaming)
             try:
                 while True:
                     while self._ready:
@@ -108,9 +112,11 @@ class Fetching:
                 # Nobody wants the rest: it is read and thrown away.
                 self._abandon(flight)
                 raise
-            await self._connection.finish(flight)
+            rounds.note(await self._connection.finish(flight))
+            if rest := rounds.rest(text, by_uid=self._by_uid):
+                waiting.appendleft(rest)
 
-    def _command(self, text: str) -> Command:
+    def _command(self, text: str, rounds: Rounds) -> Command:
         name = "UID FETCH" if self._by_uid else "FETCH"
         wanted = covered(text if self._by_uid else "1:*")
 
@@ -120,7 +126,7 @@ class Fetching:
                 self._keep()
                 return True
             if not isinstance(response, Message):
-                return False
+                return rounds.note(response)
             if self._by_uid and (response.uid is None or response.uid not in wanted):
                 return False
             if self._abandoned:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from mailkit.imap.client.commands import (
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import NotOffered, Refused, WrongState
 from mailkit.imap.client.fetching import Fetching, SectionStream
+from mailkit.imap.client.limited import Rounds
 from mailkit.imap.client.mailboxes import NewMessage, append_uids, code_uids
 from mailkit.imap.client.metadata import MetadataCommands
 from mailkit.imap.client.responses import Typed
@@ -127,24 +129,42 @@ class MessageCommands(MetadataCommands):
         :param by_number: give message numbers instead.
         :raises ValueError: IMAP has no key for the query.
         """
-        if self.has("ESEARCH"):
-            answer, most = await self._extended_search(query, ["ALL"], by_number)
-            ranges = answer.all or ()
-            if sum(last - first + 1 for first, last in ranges) > most:
-                raise ProtocolError("The search finds more messages than there are")
-            return sorted(expand(ranges))
-        found: list[SearchNumbers] = []
+        numbers: set[int] = set()
+        rounds = Rounds("SEARCH")
+        below = 0
+        while True:
+            if self.has("ESEARCH"):
+                answer, most = await self._extended_search(
+                    query, ["ALL"], by_number, rounds=rounds, below=below
+                )
+                ranges = answer.all or ()
+                if sum(last - first + 1 for first, last in ranges) > most:
+                    raise ProtocolError("The search finds more messages than there are")
+                numbers.update(expand(ranges))
+            else:
+                await self._plain_search(query, by_number, numbers, rounds, below)
+            lowest = rounds.lowest()
+            if lowest <= 1:
+                return sorted(numbers)
+            if below and lowest >= below:
+                raise ProtocolError("The server speaks of other messages", command="SEARCH")
+            below = lowest
+
+    async def _plain_search(
+        self, query: Query | str, by_number: bool, numbers: set[int], rounds: Rounds, below: int
+    ) -> None:
+        """:param numbers: takes what is found."""
 
         def collect(response: Typed) -> bool:
             if isinstance(response, SearchNumbers) and not response.sorted:
-                found.append(response)
+                numbers.update(response.numbers)
                 return True
-            return False
+            return rounds.note(response)
 
         command = self._search_command(by_number, collect)
         command.answers = frozenset(("SEARCH",))
-        await self._connection.run(command.add(*search_keys(query, self._utf8)))
-        return sorted({number for each in found for number in each.numbers})
+        command.add(*search_keys(query, self._utf8))
+        rounds.note(await self._connection.run(_only_below(command, below)))
 
     async def extended_search(
         self,
@@ -162,9 +182,20 @@ class MessageCommands(MetadataCommands):
         return answer
 
     async def _extended_search(
-        self, query: Query | str, results: Iterable[str], by_number: bool
+        self,
+        query: Query | str,
+        results: Iterable[str],
+        by_number: bool,
+        *,
+        rounds: Rounds | None = None,
+        below: int = 0,
     ) -> tuple[ExtendedSearch, int]:
-        """:returns: besides, how many messages the mailbox could have when the answer came."""
+        """
+        :param rounds: takes note of a limit; without it that is an error.
+        :param below: a UID that those of the results are less than; 0 for none.
+        :returns: besides, how many messages the mailbox could have when the answer came.
+        """
+        limited = rounds or Rounds("SEARCH")
         self._need("ESEARCH")
         found: list[tuple[ExtendedSearch, int]] = []
 
@@ -172,12 +203,14 @@ class MessageCommands(MetadataCommands):
             if isinstance(response, ExtendedSearch) and response.tag in (None, command.tag):
                 found.append((response, self._most()))
                 return True
-            return False
+            return limited.note(response)
 
         command = self._search_command(by_number, collect)
         names = [name.upper() for name in results]
-        command.add("RETURN (", " ".join(names), ")")
-        await self._connection.run(command.add(*search_keys(query, self._utf8)))
+        command.add("RETURN (", " ".join(names), ")").add(*search_keys(query, self._utf8))
+        status = await self._connection.run(_only_below(command, below))
+        if limited.note(status) and rounds is None:
+            raise Refused(status.text, command="SEARCH", response_code=status.code)
         if not found:
             return ExtendedSearch(None, not by_number), 0
         return found[-1]
@@ -303,12 +336,15 @@ class MessageCommands(MetadataCommands):
         removals = self._selected().removals
         sets, by_uid = format_sets(messages)
         answer = StoreAnswer()
-        for text in sets:
+        waiting = deque(sets)
+        rounds = Rounds("STORE")
+        while waiting:
+            text = waiting.popleft()
             wanted = covered(text if by_uid else "1:*")
 
             def collect(response: Typed, wanted: RangeSet = wanted) -> bool:
                 if not isinstance(response, Message):
-                    return False
+                    return rounds.note(response)
                 if by_uid and (response.uid is None or response.uid not in wanted):
                     return False
                 answer.messages.append(response)
@@ -325,10 +361,12 @@ class MessageCommands(MetadataCommands):
             if unchanged_since is not None:
                 self._need("CONDSTORE", "QRESYNC")
                 command.add(f"(UNCHANGEDSINCE {unchanged_since})")
-            answer.modified += await self._run_store(command.add(*parts))
+            answer.modified += await self._run_store(command.add(*parts), rounds)
+            if rest := rounds.rest(text, by_uid=by_uid):
+                waiting.appendleft(rest)
         return answer
 
-    async def _run_store(self, command: Command) -> Sequence[int]:
+    async def _run_store(self, command: Command, rounds: Rounds) -> Sequence[int]:
         most = self._most()
 
         def done(status: Status) -> None:
@@ -344,6 +382,7 @@ class MessageCommands(MetadataCommands):
             if error.response_code is None or error.response_code.name != "MODIFIED":
                 raise
             return code_uids(error.response_code.arguments, most, limits)
+        rounds.note(status)
         if status.code is not None and status.code.name == "MODIFIED":
             return code_uids(status.code.arguments, most, limits)
         return ()
@@ -382,7 +421,7 @@ class MessageCommands(MetadataCommands):
 
         def collect(response: Typed) -> bool:
             measure(response)
-            return note(response)
+            return note(response) or rounds.note(response)
 
         def note(response: Typed) -> bool:
             # RFC 6851 section 4.3: MOVE tells in an untagged OK, before EXPUNGE.
@@ -399,7 +438,10 @@ class MessageCommands(MetadataCommands):
                     found.append(result)
             return True
 
-        for text in sets:
+        waiting = deque(sets)
+        rounds = Rounds(verb)
+        while waiting:
+            text = waiting.popleft()
             command = Command(
                 f"UID {verb}" if by_uid else verb,
                 numbered=not by_uid,
@@ -408,7 +450,11 @@ class MessageCommands(MetadataCommands):
                 done=measure,
                 removals=removals,
             )
-            note(await self._connection.run(command.add(text).add(self._mailbox(mailbox_name))))
+            status = await self._connection.run(command.add(text).add(self._mailbox(mailbox_name)))
+            note(status)
+            rounds.note(status)
+            if rest := rounds.rest(text, by_uid=by_uid):
+                waiting.appendleft(rest)
         if not found:
             return None
         return CopyResult(
@@ -459,5 +505,15 @@ class MessageCommands(MetadataCommands):
         sets, by_uid = format_sets(messages)
         if not by_uid:
             raise ValueError("EXPUNGE takes UIDs")
-        for text in sets:
-            await self._connection.run(Command("UID EXPUNGE").add(text))
+        waiting = deque(sets)
+        rounds = Rounds("EXPUNGE")
+        while waiting:
+            text = waiting.popleft()
+            rounds.note(await self._connection.run(Command("UID EXPUNGE").add(text)))
+            if rest := rounds.rest(text, by_uid=True):
+                waiting.appendleft(rest)
+
+
+def _only_below(command: Command, uid: int) -> Command:
+    """A search among the messages with a lower UID; 0 for all."""
+    return command.add(f"UID 1:{uid - 1}") if uid > 1 else command

@@ -1,0 +1,80 @@
+"""Commands that the server carries out for some messages at a time (MESSAGELIMIT, RFC 9738).
+
+The messages that it leaves out have lower UIDs than those that it has told.
+"""
+
+from __future__ import annotations
+
+from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.errors import Refused
+from mailkit.imap.client.responses import Typed
+from mailkit.imap.client.sets import covered, format_ranges
+from mailkit.imap.client.values import Ranges, Status
+
+#: Commands that one call becomes.
+MAX_ROUNDS = 10_000
+
+
+class Rounds:
+    """What is left of a command that is said again for the rest.
+
+    :param name: of the command.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._status: Status | None = None
+        self._count = 0
+
+    def note(self, response: Typed) -> bool:
+        """Take a response code of the command, tagged or not; true if it tells of a limit."""
+        if not (isinstance(response, Status) and response.code is not None):
+            return False
+        if response.code.name != "MESSAGELIMIT":
+            return False
+        self._status = response
+        return True
+
+    def lowest(self) -> int:
+        """The UID that the server has come to since the last call; 0 where it has left nothing out.
+
+        :raises Refused: it does not say how far it has come.
+        :raises ProtocolError: it never comes to an end.
+        """
+        status, self._status = self._status, None
+        if status is None or status.code is None:
+            return 0
+        self._count += 1
+        if self._count > MAX_ROUNDS:
+            raise ProtocolError("The server never comes to the end", command=self._name)
+        uid = status.code.arguments.partition(b" ")[2]
+        if not (uid.isdigit() and 0 < len(uid) <= 10 and int(uid)):
+            raise Refused(status.text, command=self._name, response_code=status.code)
+        return int(uid)
+
+    def rest(self, text: str, *, by_uid: bool) -> str:
+        """What is left of a set of UIDs; empty where nothing is.
+
+        :raises Refused: the rest cannot be named.
+        :raises ProtocolError: it does not become less.
+        """
+        status, uid = self._status, self.lowest()
+        if not uid or uid == 1:
+            return ""
+        if (not by_uid or text == "$") and status is not None:
+            raise Refused(status.text, command=self._name, response_code=status.code)
+        if uid > covered(text).ranges[-1][1]:
+            raise ProtocolError("The server speaks of other messages", command=self._name)
+        return format_ranges(_below(text, uid))
+
+
+def _below(text: str, uid: int) -> Ranges:
+    """What of a set lies below a UID."""
+    found = []
+    for part in text.split(","):
+        low, _, high = part.partition(":")
+        ends = [int(end) if end.isdigit() else 2**32 - 1 for end in (low, high or low)]
+        first, last = min(ends), min(max(ends), uid - 1)
+        if first <= last:
+            found.append((first, last))
+    return tuple(found)

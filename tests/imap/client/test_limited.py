@@ -1,0 +1,101 @@
+"""A server that works on some messages at a time (RFC 9738): the client goes on with the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.imap.client import Numbers, ProtocolError, Refused
+from mailkit.model import FlagOp
+from tests.imap.client.support import login
+from tests.imap.client.test_bounds import limited
+from tests.imap.client.test_pipelining import SELECTED, Manual
+from tests.imap.support import Server
+
+UIDS = list(range(1, 11))
+
+
+class OurServerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.server = Server(message_limit=3)
+        self.server.add(*[b"Subject: %d\r\n\r\n" % uid for uid in UIDS])
+        self.client = login(self.server)
+        self.session = self.client.session
+        self.assertTrue(self.session.has("MESSAGELIMIT=3"))
+        self.run_it(self.session.select("INBOX"))
+
+    def run_it(self, awaitable: Any) -> Any:
+        return self.client.run(awaitable)
+
+    def test_fetch(self) -> None:
+        for text in ("1:*", "*:1", "1:4,5:99", [*UIDS]):
+            found = self.run_it(self.session.fetch(text, "FLAGS"))
+            self.assertEqual(sorted(each.uid for each in found), UIDS, text)
+        found = self.run_it(self.session.fetch("4:8", "FLAGS"))
+        self.assertEqual(sorted(each.uid for each in found), [4, 5, 6, 7, 8])
+
+    def test_search(self) -> None:
+        self.assertEqual(self.run_it(self.session.search()), UIDS)
+        self.assertEqual(self.run_it(self.session.search("OR UID 1 UID 9")), [1, 9])
+        self.assertEqual(self.run_it(self.session.search(by_number=True)), UIDS)
+        self.session._connection.facts.announced -= {"ESEARCH"}
+        self.assertEqual(self.run_it(self.session.search()), UIDS)
+        self.session._connection.facts.announced |= {"ESEARCH"}
+        (failure,) = self.client.start(self.session.extended_search("ALL", ["MIN"]))
+        failure.trap(Refused)
+        self.assertEqual(failure.value.code_name, "MESSAGELIMIT")
+
+    def test_store(self) -> None:
+        answer = self.run_it(self.session.store("1:*", FlagOp.ADD, ["\\Deleted"]))
+        self.assertEqual(sorted(each.uid for each in answer.messages), UIDS)
+        self.run_it(self.session.expunge("2:*"))
+        self.assertEqual(self.run_it(self.session.search()), [1])
+
+    def test_move(self) -> None:
+        result = self.run_it(self.session.move("2:*", "Sent"))
+        self.assertEqual(sorted(result.source_uids), UIDS[1:])
+        self.assertEqual(self.run_it(self.session.search()), [1])
+        self.assertEqual(
+            self.run_it(self.session.status("Sent", ["MESSAGES"])).items["MESSAGES"], 9
+        )
+
+    def test_what_cannot_go_on(self) -> None:
+        for awaitable in (
+            self.session.copy("1:*", "Sent"),
+            self.session.fetch(Numbers("1:*"), "FLAGS"),
+        ):
+            (failure,) = self.client.start(awaitable)
+            failure.trap(Refused)
+            self.assertEqual(failure.value.code_name, "MESSAGELIMIT")
+
+
+class LieTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.wire: Manual = limited()
+        self.wire.start(self.wire.session.select("INBOX"))
+        self.wire.say(SELECTED)
+
+    def test_an_untagged_limit(self) -> None:
+        """RFC 9738 section 3.1, with EXPUNGEISSUED."""
+        results = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
+        self.wire.say(b"* NO [MESSAGELIMIT 3 20] x\r\nm2 OK [EXPUNGEISSUED] x\r\n")
+        self.assertEqual(self.wire.take()[-1], b"m3 UID FETCH 5:19 (FLAGS)")
+        self.wire.say(b"m3 OK [MESSAGELIMIT 3 5] x\r\n")
+        self.assertEqual(results, [[]])
+
+    def test_limits_that_make_no_sense(self) -> None:
+        for code in (b"3 20", b"3 31", b"3 4294967295"):
+            self.setUp()
+            results = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
+            self.wire.say(b"m2 OK [MESSAGELIMIT 3 20] x\r\nm3 OK [MESSAGELIMIT %b] x\r\n" % code)
+            results[0].trap(ProtocolError)
+        for code in (b"3", b"3 0", b"3 x", b"3 99999999999"):
+            self.setUp()
+            results = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
+            self.wire.say(b"m2 OK [MESSAGELIMIT %b] x\r\n" % code)
+            results[0].trap(Refused)
+        self.setUp()
+        results = self.wire.start(self.wire.session.search())
+        self.wire.say(b"m2 OK [MESSAGELIMIT 3 20] x\r\nm3 OK [MESSAGELIMIT 3 20] x\r\n")
+        results[0].trap(ProtocolError)
