@@ -16,7 +16,7 @@ from mailkit.store.sqlite.marking import read_marking
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.recovery import newest_batch, refuse_older_index
 from mailkit.store.sqlite.rows import BODY_USERS
-from mailkit.store.sqlite.schema import INDEX_NAME, connect
+from mailkit.store.sqlite.schema import INDEX_NAME, UNREADABLE, connect
 from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, list_segments, segment_name
 from mailkit.store.sqlite.versions import refuse_newer, refuse_unreleased, version_of
 
@@ -231,7 +231,7 @@ def check_store(directory: str) -> Report:
             _check_rules(connection, report)
             _check_bodies(connection, os.path.join(directory, "log"), report)
             _check_files(connection, os.path.join(directory, "log"), report)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         report.problems.append(f"the index cannot be read: {error}")
     finally:
         connection.close()
@@ -362,6 +362,9 @@ def _check_files(connection: sqlite3.Connection, directory: str, report: Report)
             )
     try:
         newest = newest_batch(directory, read_marking(connection), unknown)
+    except StoreCorrupt as error:
+        report.problems.append(error.text)
+        return
     except OSError:
         # A segment that a running server has dropped meanwhile.
         return

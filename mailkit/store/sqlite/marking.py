@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 
+from mailkit.errors import StoreCorrupt
+from mailkit.store.sqlite.records import MARKER_SIZE
 from mailkit.store.sqlite.segments import Marking, list_segments, read_head, segment_name
 
 # Settings with the fields of a marking.
@@ -31,13 +33,19 @@ def find_marking(directory: str) -> Marking:
 
 
 def read_marking(index: sqlite3.Connection) -> Marking:
-    """What an index says."""
+    """What an index says.
+
+    :raises StoreCorrupt: nothing.
+    """
     rows = dict(index.execute("SELECT name, value FROM setting WHERE name IN (?, ?)", _NAMES))
-    return Marking(*(rows[name] for name in _NAMES))
+    marker, since = map(rows.get, _NAMES)
+    if type(marker) is not bytes or len(marker) != MARKER_SIZE or type(since) is not int:
+        raise StoreCorrupt("The index lacks the marker of the log; run: mailkit repair")
+    return Marking(marker, since)
 
 
 def write_marking(index: sqlite3.Connection, marking: Marking) -> None:
     """Let an index say what its log does."""
     index.executemany(
-        "UPDATE setting SET value = ? WHERE name = ?", zip(marking, _NAMES, strict=True)
+        "INSERT OR REPLACE INTO setting VALUES (?, ?)", zip(_NAMES, marking, strict=True)
     )

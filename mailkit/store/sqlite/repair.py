@@ -31,7 +31,7 @@ from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.marking import find_marking, read_marking, write_marking
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.replay import Replay
-from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate
+from mailkit.store.sqlite.schema import INDEX_NAME, UNREADABLE, configure, connect, migrate
 from mailkit.store.sqlite.segments import Marking, list_segments
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 from mailkit.store.sqlite.versions import refuse_newer, version_of
@@ -108,9 +108,10 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
     try:
         configure(connection)
         migrate(connection)
+        fresh = read_marking(connection)
         filled = _fill(connection, directory, log_directory, report)
         connection.execute("BEGIN")
-        marking = _settle_marking(connection, log_directory, filled)
+        marking = _settle_marking(connection, log_directory, fresh, filled)
         replay = Replay(connection, log_directory, marking, int(time.time()))
         replay.run()
         for table in ("app_password", "scram_key", "fetched"):
@@ -162,20 +163,26 @@ def _fill(
     return copied
 
 
-def _settle_marking(connection: sqlite3.Connection, log_directory: str, filled: bool) -> Marking:
+def _settle_marking(
+    connection: sqlite3.Connection, log_directory: str, fresh: Marking, filled: bool
+) -> Marking:
     """How the log's records are told, which the new index says, too.
 
+    :param fresh: that the new index was made with.
     :param filled: with rows of another index. That may be older than the marker.
     """
-    known, found = read_marking(connection), find_marking(log_directory)
+    found = find_marking(log_directory)
     if filled:
-        found = Marking(found.marker or known.marker, max(found.since, known.since))
+        # One that lacks it is no worse than none.
+        with suppress(StoreCorrupt):
+            known = read_marking(connection)
+            found = Marking(found.marker or known.marker, max(found.since, known.since))
     if found.marker:
         write_marking(connection, found)
     else:
         # All that looks like a record is believed then, and later ones have the new index's.
         last = max(list_segments(log_directory), default=0)
-        write_marking(connection, Marking(known.marker, last + 1))
+        write_marking(connection, Marking(fresh.marker, last + 1))
     return found
 
 
@@ -191,13 +198,14 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
         try:
             whole = source.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
             version = version_of(source)
-            if whole and version <= len(MIGRATIONS):
+            if whole and 0 < version <= len(MIGRATIONS):
                 migrate(source)
         finally:
             source.close()
-    except (sqlite3.Error, MailError):
+    except (*UNREADABLE, MailError):
         return False
-    if not whole:
+    # SQLite finds no damage in an empty file.
+    if not whole or not version:
         return False
     # To do without it would lose all that is in neither journal nor log.
     refuse_newer(version, len(MIGRATIONS))
@@ -261,11 +269,11 @@ def _read_table(
             there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
             names = [name for name in (*keys, *others) if name in there]
             for order in ("", backwards):
-                with suppress(sqlite3.Error):
+                with suppress(*UNREADABLE):
                     for row in source.execute(f"SELECT {', '.join(names)} FROM {table}{order}"):
                         rows.append(row)
                     return names, rows, True
-    except (sqlite3.Error, MailError):
+    except (*UNREADABLE, MailError):
         pass
     return names, rows, False
 

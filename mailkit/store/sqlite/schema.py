@@ -18,6 +18,8 @@ INDEX_NAME = "index.sqlite"
 MIN_SQLITE = (3, 35, 0)
 #: Milliseconds that a process waits for another one's transaction.
 BUSY_TIMEOUT = 10_000
+#: What comes of reading an index that may be damaged: not all that SQLite says of it is text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -97,7 +99,7 @@ def told_as_ours(path: str) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise StoreUnavailable(f"Cannot open {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{path} is damaged ({error}); run: mailkit repair") from error
 
 

@@ -190,6 +190,46 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await store.get_password_hash(account=ANN), "secret")
         self.assertEqual(await store.list_aliases(), [("team@example.org", (ANN,))])
 
+    async def test_an_empty_index_is_a_lost_one(self) -> None:
+        store = await self.make_store()
+        await store.set_password_hash(account=ANN, password_hash="secret")
+        for number in (1, 2, 3):
+            await self.deliver(store, message(number))
+        await (await self.mailbox(store)).expunge(uids=[2])
+        await store.compact()
+        await self.close_store(store)
+        self.lose_index()
+        Path(self.directory, INDEX_NAME).touch()
+        store = await self.repaired()
+        self.assertEqual(await self.contents(store), [message(1), message(3)])
+        self.assertEqual(await store.get_password_hash(account=ANN), "secret")
+
+    async def test_damage_that_sqlite_cannot_tell_of_in_text(self) -> None:
+        store = await self.make_store()
+        await store.set_password_hash(account=ANN, password_hash="secret")
+        await self.deliver(store, message(1))
+        await store.compact()
+        await self.close_store(store)
+        path = Path(self.directory, INDEX_NAME)
+        path.write_bytes(path.read_bytes().replace(b"text_map", b"te\xf8t_map", 1))
+        self.assertIn("cannot be read", check_store(self.directory).problems[0])
+        error = self.assertRaises(StoreCorrupt, self.open_store)
+        self.assertIn("mailkit repair", error.text)
+        store = await self.repaired()
+        self.assertEqual(await self.contents(store), [message(1)])
+        self.assertEqual(await store.get_password_hash(account=ANN), "secret")
+
+    async def test_an_index_without_the_marker(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        with closing(sqlite3.connect(os.path.join(self.directory, INDEX_NAME))) as index, index:
+            index.execute("DELETE FROM setting WHERE name = 'log_marker'")
+        error = self.assertRaises(StoreCorrupt, self.open_store)
+        self.assertIn("mailkit repair", error.text)
+        self.assertIn("marker", check_store(self.directory).problems[0])
+        self.assertEqual(await self.contents(await self.repaired()), [message(1)])
+
     async def test_after_a_repair_everything_goes_on_and_can_be_repaired_again(self) -> None:
         store = await self.make_store(ANN, BOB)
         await self.fill(store)
