@@ -28,9 +28,16 @@ class MakeTests(SynchronousTestCase):
     def make(self, *arguments: str) -> list[str]:
         """How the interpreter was called."""
         self.written.write_text("")
+        # A make that runs these tests hands its own settings on, such as VENV.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "PYTHON", "VENV")
+        }
         done = subprocess.run(
             ["make", *arguments],
             cwd=self.directory,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
