@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from zope.interface import implementer
 
 from mailkit.auth.app_passwords import AppPasswords, scope_of
@@ -92,6 +92,7 @@ class RestrictedChecker:
     async def _check(self, credentials: Any) -> Any:
         login = await self._find(credentials.username)
         asked = credentials
+        hidden = False
         use: Callable[[], Awaitable[None]] = use_nothing
         if login is None or not login.restricted:
             self._restrictions.pretend(credentials.password)
@@ -103,9 +104,10 @@ class RestrictedChecker:
                 await maybeDeferred(self._inner.requestAvatarId, credentials)
                 raise WrongPassword(str(login.account))
             address = getattr(credentials, "address", "")
-            password, use, _ = split
+            password, use, hidden = split
             asked = LocatedPassword(credentials.username, _octets(password), address, protocol)
-        avatar_id = await maybeDeferred(self._inner.requestAvatarId, asked)
+        # What was typed is wrong, code and all.
+        avatar_id = await self._ask(asked, beside=credentials if hidden else None)
         found = await self._find(avatar_id)
         if (
             found is not None
@@ -116,6 +118,22 @@ class RestrictedChecker:
             raise WrongPassword(str(found.account))
         await use()
         return avatar_id
+
+    async def _ask(self, credentials: Any, *, beside: Any) -> Any:
+        """What the other checker says.
+
+        :param beside: wrong ones that it is asked about at the same time, or None: the answer, whatever
+            it is, does not come before theirs, as bases take their time over a wrong password.
+        """
+        if beside is None:
+            return await maybeDeferred(self._inner.requestAvatarId, credentials)
+        # The right ones last: some bases forget wrong ones then.
+        asked = [maybeDeferred(self._inner.requestAvatarId, each) for each in (beside, credentials)]
+        answers: Any = await DeferredList(asked, consumeErrors=True)
+        good, answer = answers[-1]
+        if not good:
+            answer.raiseException()
+        return answer
 
     async def _find(self, name: Any) -> Login | None:
         text = text_of(name) if isinstance(name, (bytes, str)) and len(name) <= MAX_LENGTH else None

@@ -8,7 +8,7 @@ import pyotp
 from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -67,11 +67,13 @@ class RestrictedTests(SynchronousTestCase):
         _, account, _ = self.successResultOf(self.log_in(password, username, protocol))
         self.assertEqual(account.name, ANN)
 
-    def refused(self, password: bytes, username: str = ANN, protocol: str = "imap") -> None:
+    def refused(
+        self, password: bytes, username: str = ANN, protocol: str = "imap", questions: int = 1
+    ) -> None:
         before = len(self.base.asked)
         self.failureResultOf(self.log_in(password, username, protocol), UnauthorizedLogin)
         # It takes the time of a wrong password.
-        self.assertEqual(len(self.base.asked), before + 1)
+        self.assertEqual(len(self.base.asked), before + questions)
 
     def code(self) -> bytes:
         return str(pyotp.TOTP(SECRET).generate_otp(int(self.now) // 30)).encode()
@@ -100,11 +102,35 @@ class RestrictedTests(SynchronousTestCase):
         self.need_code()
         wrong = b"000000" if self.code() != b"000000" else b"000001"
         for _ in range(WRONG_CODES):
-            self.refused(b"wrong" + wrong)
-            self.refused(b"secret" + wrong)
+            self.refused(b"wrong" + wrong, questions=2)
+            self.refused(b"secret" + wrong, questions=2)
             self.assertEqual(self.base.asked[-1], (ANN.encode(), b"secret"))
-        self.refused(b"secret" + self.code())
+        self.refused(b"secret" + self.code(), questions=2)
         self.now += wrong_code_seconds(1) + 1
+        self.let_in(b"secret" + self.code())
+
+    def test_a_wrong_code_takes_the_time_of_a_wrong_password(self) -> None:
+        """Bases hold the answer to a wrong password back: PAM for seconds."""
+        self.need_code()
+        asked = self.base.requestAvatarId
+        wrong: list[Deferred[Any]] = []
+
+        def hold_back(credentials: Any) -> Any:
+            if credentials.password == b"secret":
+                return asked(credentials)
+            wrong.append(Deferred())
+            return wrong[-1]
+
+        self.base.requestAvatarId = hold_back  # type: ignore[method-assign]
+        code = b"000000" if self.code() != b"000000" else b"000001"
+        for password, questions in ((b"secret", 1), (b"wrong", 2)):
+            answer = self.log_in(password + code)
+            self.assertEqual(len(wrong), questions)
+            while wrong:
+                self.assertNoResult(answer)
+                wrong.pop().errback(UnauthorizedLogin())
+            self.failureResultOf(answer, UnauthorizedLogin)
+        # Nobody waits who has the right one.
         self.let_in(b"secret" + self.code())
 
     def test_scopes(self) -> None:
