@@ -59,7 +59,9 @@ class EndpointOptions(StrictOptions):
 
     def place(self, setting: str) -> str:
         """Where a setting was made, in words: ``--store``, or a line of a file."""
-        return self.places.get(setting, f"--{setting}")
+        # Some are tables of a file alone.
+        option = f"--{setting}" if setting in self.option_names() else setting
+        return self.places.get(setting, option)
 
     @contextmanager
     def naming(self, setting: str) -> Iterator[None]:

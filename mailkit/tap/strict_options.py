@@ -40,9 +40,13 @@ class StrictOptions(usage.Options):
                 raise
             raise usage.UsageError(f"{error}; did you mean --{likely}?") from error
 
+    def option_names(self) -> list[str]:
+        """All that can be given on a command line."""
+        return [name.rstrip("=") for name in self.longOpt]
+
     def _likely(self, cause: object) -> str | None:
         """The option that was meant by one that there is not."""
-        known: list[str] = [name.rstrip("=") for name in self.longOpt]
+        known = self.option_names()
         if not isinstance(cause, GetoptError) or cause.opt in known:
             return None
         return closest(cause.opt, known)

@@ -157,3 +157,11 @@ class MilterSettingTests(_TableCase):
             ('[milter-settings."unix:/z"]', "unix:/z"),
         ):
             self.check(f'milter = "unix:/x"\n[milter-settings]\n{text}', "milter-settings", wanted)
+
+
+class PlaceTests(SynchronousTestCase):
+    def test_what_is_no_option_is_not_written_as_one(self) -> None:
+        options = mail.Options()
+        options.parseOptions(["--smtp", ENDPOINT, "--store", "memory:"])
+        # Keys for DKIM lie in the store's directory, and are named in a file's [queue] alone.
+        self.assertEqual([options.place(each) for each in ("store", "dkim")], ["--store", "dkim"])
