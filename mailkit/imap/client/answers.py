@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.values import Listing, MailboxStatus
 from mailkit.imap.grammar import canonical
-from mailkit.imap.patterns import automaton, simplify
+from mailkit.imap.patterns import Automaton, automaton, simplify
 from mailkit.model import INBOX, SEPARATOR
 
 
@@ -27,6 +27,9 @@ class Listed:
         self._patterns = tuple(patterns)
         self._with_gone = with_gone
         self._names: set[str] = set()
+        # What tells whether names with a separator match: of the separator that came last.
+        self._separator: str | None = None
+        self._tests = self._make_tests()
         #: All that may be of the answer, in the order of the server.
         self.found: list[Listing] = []
 
@@ -43,12 +46,19 @@ class Listed:
         return self._matches(response)
 
     def _matches(self, response: Listing) -> bool:
-        def plain(text: str) -> str:
-            return text.replace(response.separator, SEPARATOR) if response.separator else text
+        if "*" in self._patterns:
+            return True
+        if response.separator != self._separator:
+            self._separator = response.separator
+            self._tests = self._make_tests()
+        name = self._plain(response.name)
+        return self._tests.matches(name, len(INBOX) if canonical(name).startswith(INBOX) else 0)
 
-        name = plain(response.name)
-        tests = automaton(simplify(plain(pattern)) for pattern in self._patterns)
-        return tests.matches(name, len(INBOX) if canonical(name).startswith(INBOX) else 0)
+    def _make_tests(self) -> Automaton:
+        return automaton(simplify(self._plain(pattern)) for pattern in self._patterns)
+
+    def _plain(self, text: str) -> str:
+        return text.replace(self._separator, SEPARATOR) if self._separator else text
 
 
 class Asked:
