@@ -158,7 +158,6 @@ class Core:
         self.sorting = Sorting(self)
         self.conversations = Conversations(self)
         self.values = Values(self)
-        self._spools = SpoolDirectory(self.spools_directory)
         self.spool_directory = self._spools.path
         self.codec = Codec(self.spools_directory)
         self.names = LockedNames(directory)
@@ -214,6 +213,8 @@ class Core:
                 if time.monotonic() > end or not _has_guests(self.reactor):
                     raise
                 time.sleep(_ENTER_INTERVAL)
+            except OSError as error:
+                raise StoreUnavailable(f"Cannot open {self.directory}: {error.strerror}") from error
             else:
                 self._owner = Owner(self, lock, self._flush)
                 self.writer = self._owner.writer
@@ -361,6 +362,7 @@ class Core:
             for path in (self.directory, self.log_directory, self.spools_directory, changes):
                 os.makedirs(path, mode=0o700, exist_ok=True)
             sync_directory(self.directory)
+            self._spools = SpoolDirectory(self.spools_directory)
         except OSError as error:
             raise StoreUnavailable(f"Cannot open {self.directory}: {error.strerror}") from error
 

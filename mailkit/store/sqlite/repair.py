@@ -87,7 +87,10 @@ def repair_store(directory: str) -> RepairReport:
     log_directory = os.path.join(directory, "log")
     if not os.path.isdir(log_directory):
         raise StoreUnavailable(f"There is no mail in {directory} to make an index of")
-    lock = DirectoryLock(directory)
+    try:
+        lock = DirectoryLock(directory)
+    except OSError as error:
+        raise StoreUnavailable(f"The repair failed: {error}") from error
     try:
         return _repair(directory, log_directory)
     except StoreCorrupt:

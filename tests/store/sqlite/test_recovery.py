@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -11,12 +12,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from mailkit.errors import StoreCorrupt
+from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.model import AppendMessage, FlagOp
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
@@ -427,6 +429,21 @@ class OpeningTests(StoreTestCase):
             self.assertRaises(sqlite3.ProgrammingError, connection.execute, "SELECT 1")
         Path(index).write_bytes(octets)
         self.assertEqual(await self.contents(self.open_store()), [message(1)])
+
+    async def test_a_directory_that_cannot_be_written_is_told_of_in_our_own_words(self) -> None:
+        store = await self.make_store()
+        await self.close_store(store)
+        lock = Path(self.directory, "lock")
+        lock.unlink()
+        lock.mkdir()
+        self.assertRaises(StoreUnavailable, self.open_store)
+        self.assertRaises(StoreUnavailable, repair_store, self.directory)
+        lock.rmdir()
+        refusal = OSError(errno.EROFS, "Read-only file system")
+        with mock.patch("tempfile.mkdtemp", side_effect=refusal):
+            error = self.assertRaises(StoreUnavailable, self.open_store)
+        self.assertIn("Read-only file system", error.text)
+        self.open_store()
 
     async def test_lost_segments_are_told_of_at_the_start(self) -> None:
         store = await self.make_store(settings=SETTINGS)
