@@ -231,5 +231,5 @@ class DKIMSigner:
                 key,
                 self._canonicalization.tag,
             )
-            for key in keys[:MAX_SIGNATURES]
+            for key in keys
         )

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -185,7 +186,7 @@ class KeyDirectory:
         return found.st_mtime_ns, found.st_ino, found.st_size
 
     def list_keys(self) -> Sequence[KeyEntry]:
-        """All keys, by domain and age.
+        """All keys, by domain and age; those of one second as they were added.
 
         :raises SigningKeyError: the index is damaged, or not ours to read.
         """
@@ -208,7 +209,7 @@ class KeyDirectory:
             raise SigningKeyError(f"cannot read {self._index}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError) as error:
             raise SigningKeyError(f"{self._index} is damaged: {error}") from error
-        return sorted(entries, key=lambda each: (each.domain, each.created, each.selector))
+        return sorted(entries, key=lambda each: (each.domain, each.created))
 
     def open_key(self, entry: KeyEntry) -> SigningKey:
         """The key itself.
@@ -377,7 +378,10 @@ class KeyRing:
         return directory is not None and directory.version() != loaded.version
 
     def find(self, domain: str) -> Sequence[SigningKey]:
-        """The keys of a domain, or else of the closest domain above it that has some."""
+        """The keys of a domain, or else of the closest domain above it that has some.
+
+        Named ones first, then the oldest.
+        """
         keys = self._look()
         name = canonical_domain(domain)
         while name:
@@ -386,3 +390,20 @@ class KeyRing:
                 return found
             name = name.partition(".")[2]
         return []
+
+    def find_signers(self, domain: str, most: int) -> Sequence[SigningKey]:
+        """Those of the keys of :meth:`find` that sign a message, at most so many: the newest.
+
+        The newest key of each algorithm goes before the second of any, and named keys count as newest.
+        """
+        found = self.find(domain)
+        newest = [key for key in found if key in self._named]
+        newest += [key for key in reversed(found) if key not in self._named]
+        seen: Counter[Algorithm] = Counter()
+        ranked: list[tuple[int, SigningKey]] = []
+        for key in newest:
+            ranked.append((seen[key.algorithm], key))
+            seen[key.algorithm] += 1
+        ranked.sort(key=lambda each: each[0])
+        chosen = [key for _, key in ranked[:most]]
+        return [key for key in found if key in chosen]

@@ -22,7 +22,7 @@ from mailkit.model import Envelope
 from mailkit.pools import DaemonThreadPool
 from mailkit.queue.transport import Result, Still, Transport, WrappingTransport
 from mailkit.signing.body import settle
-from mailkit.signing.dkim import DKIMSigner, Unsignable, read_header
+from mailkit.signing.dkim import MAX_SIGNATURES, DKIMSigner, Unsignable, read_header
 from mailkit.signing.keys import KeyRing, SigningKey
 from mailkit.signing.library import MissingLibrary
 from mailkit.signing.memory import Signature, SignatureMemory, digest_of
@@ -222,9 +222,9 @@ class SigningTransport(WrappingTransport):
                 continue
             for author in parse_addresses(value, MAX_AUTHORS):
                 domain = (author.domain or b"").decode("utf-8", "replace")
-                if keys := self._ring.find(domain):
+                if keys := self._ring.find_signers(domain, MAX_SIGNATURES):
                     return keys
-        return self._ring.find(envelope.reverse_path.domain)
+        return self._ring.find_signers(envelope.reverse_path.domain, MAX_SIGNATURES)
 
 
 def _is_binary(prepared: Prepared) -> bool:

@@ -26,7 +26,7 @@ def dkim() -> None:
     """Keys that sign mail (DKIM).
 
     A server with --relay signs what its users send from a domain that has keys, and notices changes
-    by itself. A domain may have several keys; mail gets a signature of each.
+    by itself. A domain may have several keys; mail gets a signature of each, at most of the four newest.
     """
 
 

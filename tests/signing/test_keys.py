@@ -73,7 +73,7 @@ class DirectoryTests(SynchronousTestCase):
         made = [key(), key("example.org", "e", Algorithm.ED25519)]
         self.keys.add(made, NOW)
         entries = self.keys.list_keys()
-        self.assertEqual([entry.selector for entry in entries], ["e", "r"])
+        self.assertEqual([entry.selector for entry in entries], ["r", "e"])
         self.assertEqual({entry.created for entry in entries}, {NOW})
         found = {self.keys.open_key(entry).record for entry in entries}
         self.assertEqual(found, {each.record for each in made})
@@ -159,6 +159,39 @@ class RingTests(SynchronousTestCase):
             self.assertEqual([each.domain for each in ring.find(domain)], [signer], domain)
         for domain in ("example.net", "org", "", "myexample.org"):
             self.assertEqual(ring.find(domain), [], domain)
+
+    def names(self, ring: KeyRing, most: int) -> list[str]:
+        return [each.selector for each in ring.find_signers("example.org", most)]
+
+    def test_of_many_keys_the_newest_sign(self) -> None:
+        # As after two rotations within a second, with nothing retired.
+        directory = KeyDirectory(self.mktemp())
+        for made in ("z", "zz"), ("m", "mm"), ("a", "aa"):
+            rsa, ed25519 = made
+            new = [key("example.org", rsa), key("example.org", ed25519, Algorithm.ED25519)]
+            directory.add(new, NOW)
+        directory.add([key("example.net")], NOW + 1)
+        ring = KeyRing(directory)
+        self.assertEqual(self.names(ring, 4), ["m", "mm", "a", "aa"])
+        self.assertEqual(self.names(ring, 6), ["z", "zz", "m", "mm", "a", "aa"])
+        # What seals, alone, has the oldest, which is published.
+        self.assertEqual([each.selector for each in ring.find("example.org")][:2], ["z", "zz"])
+
+    def test_no_algorithm_is_crowded_out(self) -> None:
+        directory = KeyDirectory(self.mktemp())
+        directory.add([key()], NOW)
+        for number in range(5):
+            new = key("example.org", f"e{number}", Algorithm.ED25519)
+            directory.add([new], NOW + number)
+        self.assertEqual(self.names(KeyRing(directory), 4), ["r", "e2", "e3", "e4"])
+
+    def test_keys_that_are_named_go_before(self) -> None:
+        directory = KeyDirectory(self.mktemp())
+        for number in range(3):
+            directory.add([key("example.org", f"r{number}")], NOW + number)
+        ring = KeyRing(directory, [key("example.org", "named"), key("example.net")])
+        self.assertEqual(self.names(ring, 2), ["named", "r2"])
+        self.assertEqual(self.names(ring, 1), ["named"])
 
     def test_keys_stay_when_the_directory_breaks(self) -> None:
         complaints: list[str] = []

@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from mailkit._typing import override
 from mailkit.model import ConnectionInfo, Envelope, Path
 from mailkit.queue.transport import Result, Still, Transport
-from mailkit.signing.dkim import DKIMSigner
+from mailkit.signing.dkim import MAX_SIGNATURES, DKIMSigner
 from mailkit.signing.keys import KeyDirectory, KeyRing, SigningKey
 from mailkit.signing.memory import SIGNATURE_TIME, Signature, SignatureMemory
 from mailkit.signing.transport import SigningTransport
@@ -105,6 +105,13 @@ class SigningTests(TestCase):
     async def test_else_that_of_the_reverse_path(self) -> None:
         signed = await self.send(TEXT % b"ann@elsewhere.example")
         self.assertEqual(self.signers(signed), ["example.org"] * 2)
+
+    async def test_no_more_signatures_than_the_limit(self) -> None:
+        for author in b"ann@example.org", b"ann@elsewhere.example":
+            many = [key("example.org", f"r{number}") for number in range(MAX_SIGNATURES + 2)]
+            self.ring = KeyRing(named=many)
+            signed = await self.send(TEXT % author)
+            self.assertEqual(self.signers(signed), ["example.org"] * MAX_SIGNATURES)
 
     async def test_else_none(self) -> None:
         envelope = queue_envelope("eve@example.net", account="ann@example.org")

@@ -64,7 +64,7 @@ class DKIMCommandTests(SynchronousTestCase):
         for order in orders:
             self.output(*order.split())
         active = [state.split()[1] for state in self.states() if state.endswith("active")]
-        self.assertEqual(active, [f"ed25519{self.month}-2", f"rsa{self.month}-2"])
+        self.assertEqual(active, [f"rsa{self.month}-2", f"ed25519{self.month}-2"])
         # Still to be published.
         self.assertEqual(len(self.output("show", "example.org").splitlines()), 4)
         self.output("remove", "example.org", f"rsa{self.month}", input="y\n")
