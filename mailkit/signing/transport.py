@@ -91,12 +91,15 @@ class SigningThreads:
 
 
 def is_ours(envelope: Envelope) -> bool:
-    """Whether we speak for the message: a user has sent it, or it is a report of our own.
+    """Whether we speak for the message: a user or a trusted client has sent it, or it is a report of
+    our own.
 
     What a stranger has sent and an alias sends on is not: a signature of ours would make true what
     the stranger wrote into From.
     """
-    return envelope.account is not None or envelope.connection.protocol == "report"
+    # A trusted client's own reports name no account.
+    own = envelope.account is not None or envelope.trusted
+    return own or envelope.connection.protocol == "report"
 
 
 #: Calls a function in a thread.

@@ -255,7 +255,8 @@ class ForwardingTests(TestCase):
 
     async def test_our_own_messages_are_not(self) -> None:
         report = Envelope(ConnectionInfo("report"), "x", Path("", ""))
-        for envelope in report, self.envelope("ann@example.org", "ann@example.org"):
+        trusted = Envelope(ConnectionInfo("smtp"), "x", Path("", ""), trusted=True)
+        for envelope in report, trusted, self.envelope("ann@example.org", "ann@example.org"):
             self.assertEqual(await self.send(envelope), MESSAGE)
 
     async def test_line_ends_are_settled_first(self) -> None:

@@ -127,6 +127,12 @@ class SigningTests(TestCase):
         null = Envelope(ConnectionInfo("smtp"), "x", Path("", ""), account=None)
         self.assertEqual(await self.send(message, null), message)
 
+    async def test_what_trusted_clients_send_is_signed(self) -> None:
+        # Reports of other servers of the site, too, though nobody is named as their sender.
+        message = TEXT % b"ann@example.org"
+        envelope = Envelope(ConnectionInfo("smtp"), "x", Path("", ""), trusted=True)
+        self.assertEqual(self.signers(await self.send(message, envelope)), ["example.org"] * 2)
+
     async def test_eight_bit_parts_are_encoded_first(self) -> None:
         signed = await self.send(EIGHT_BIT)
         self.assertTrue(signed.isascii())
