@@ -60,7 +60,7 @@ class ForwardingTransport(WrappingTransport):
     :param transport: sends them.
     :param sealing: None to seal nothing.
     :param srs: None to leave reverse-paths as they are.
-    :param is_local: whether a domain is one of ours, for which we may send.
+    :param is_own: whether a domain is one of ours, for which we may send.
     """
 
     log = Logger()
@@ -71,12 +71,12 @@ class ForwardingTransport(WrappingTransport):
         *,
         sealing: Sealing | None = None,
         srs: SRS | None = None,
-        is_local: Callable[[str], Awaitable[bool]],
+        is_own: Callable[[str], Awaitable[bool]],
     ) -> None:
         super().__init__(transport)
         self._sealing = sealing
         self._srs = srs
-        self._is_local = is_local
+        self._is_own = is_own
 
     @override
     async def send(
@@ -97,7 +97,7 @@ class ForwardingTransport(WrappingTransport):
             prepared.close()
 
     async def _new_path(self, path: Path) -> Path:
-        if self._srs is None or path.is_null or await self._is_local(path.domain):
+        if self._srs is None or path.is_null or await self._is_own(path.domain):
             return path
         return self._srs.wrap(path)
 

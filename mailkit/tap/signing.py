@@ -90,7 +90,7 @@ class Signing:
         """A transport that signs and seals what another one sends; several may be wrapped.
 
         :param store: its directory may have keys.
-        :param is_local: whether a domain is ours.
+        :param is_local: whether a domain is one of the store.
         :raises StartError: a key cannot be read, or the library is missing.
         """
         ring = self._open_ring(store) if self._wanted or self._seal else KeyRing()
@@ -107,7 +107,13 @@ class Signing:
         if self._seal:
             sealing = Sealing(ring, self._seal_domain, self._hostname, resolver, seconds, run)
         if sealing is not None or srs is not None:
-            transport = ForwardingTransport(transport, sealing=sealing, srs=srs, is_local=is_local)
+            signs = ring if self._wanted else KeyRing()
+
+            async def is_own(domain: str) -> bool:
+                # Who signs for a domain sends for it, so that its SPF record knows us.
+                return bool(signs.find(domain)) or await is_local(domain)
+
+            transport = ForwardingTransport(transport, sealing=sealing, srs=srs, is_own=is_own)
         return transport
 
     def _open_ring(self, store: Any) -> KeyRing:

@@ -215,7 +215,7 @@ class ForwardingTests(TestCase):
             self.sent,
             sealing=sealing,
             srs=SRS("example.org", [b"secret"], lambda: NOW),
-            is_local=lambda domain: succeed(domain == "example.org"),
+            is_own=lambda domain: succeed(domain == "example.org"),
         )
         await transport.send("example.com", envelope, file(message))
         return self.sent.messages[-1]

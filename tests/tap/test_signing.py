@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -11,7 +12,7 @@ from unittest import mock
 from cryptography.hazmat.primitives import serialization
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.model import Path
 from mailkit.signing.forwarding import ForwardingTransport
@@ -21,6 +22,7 @@ from mailkit.signing.transport import SigningTransport
 from mailkit.store.memory import MemoryStore
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.signing import Signing, key_directory
+from mailkit.testing.queue import queue_envelope
 from tests.dns.fakes import FakeResolver
 from tests.queue.support import ScriptedTransport, reply
 from tests.signing.support import NOW, key
@@ -33,7 +35,7 @@ class Store:
         self.directory = directory
 
 
-class SettingTests(SynchronousTestCase):
+class SettingTests(TestCase):
     def setUp(self) -> None:
         self.transport = ScriptedTransport(lambda recipient: reply())
         self.path = self.mktemp()
@@ -106,6 +108,35 @@ class SettingTests(SynchronousTestCase):
             for _ in range(2)
         )
         self.assertEqual(first.transport._run, second.transport._run)
+
+    async def wrapped_path(self, address: Path, **table: Any) -> Path:
+        """The reverse-path under which a stranger's message is sent on."""
+        signing = Signing({"dkim": table}, "mx.example.org", Clock())
+        self.addCleanup(signing.close)
+        srs = SRS("srs.example.com", [b"secret"], lambda: NOW)
+        wrapped = signing.wrap(
+            self.transport, MemoryStore(), srs, FakeResolver(), lambda domain: succeed(False)
+        )
+        envelope = queue_envelope("eve@example.net", account=None)
+        envelope.reverse_path = address
+        await wrapped.send("example.net", envelope, io.BytesIO(b"Subject: x\r\n\r\nx\r\n"))
+        return self.transport.sent[-1][1].reverse_path
+
+    async def test_reverse_paths_of_domains_that_we_sign_for_stay(self) -> None:
+        keys = [f"example.org:s:{self.path}"]
+        for domain in "example.org", "news.Example.org":
+            path = Path("ann", domain)
+            self.assertEqual(await self.wrapped_path(path, keys=keys, seal=False), path)
+
+    async def test_those_of_others_do_not(self) -> None:
+        keys = [f"example.org:s:{self.path}"]
+        path = Path("ann", "example.com")
+        wrapped = await self.wrapped_path(path, keys=keys, seal=False)
+        self.assertEqual(wrapped.domain, "srs.example.com")
+        # Nor does a key count that signs nothing.
+        ours = Path("ann", "example.org")
+        wrapped = await self.wrapped_path(ours, keys=keys, seal=False, sign=False)
+        self.assertEqual(wrapped.domain, "srs.example.com")
 
     def test_a_missing_library_is_told_at_the_start(self) -> None:
         with mock.patch.dict(sys.modules, {"dkim": None}):
