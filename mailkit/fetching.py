@@ -3,6 +3,11 @@
 Messages are added in batches, and remembered in the same durable step: whatever breaks, and
 whenever, the next run goes on where this one ended, and nothing comes twice. A message is deleted
 from the server only when it is durable here, or was known to be from an earlier run.
+
+RFC 1939 section 7 lets a server give the unique-id of a message that was deleted to another one.
+What we have asked to be deleted, or have not found in a listing, is remembered as gone. When its
+unique-id is listed later, that message is fetched and compared: there are servers that go on listing
+what they have deleted, too.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from mailkit.client.errors import ClientError
 from mailkit.errors import MailError
 from mailkit.mime.dates import parse_date
 from mailkit.mime.headers import parse_header
-from mailkit.model import INBOX, AppendMessage, FetchedMessage
+from mailkit.model import INBOX, AppendMessage, FetchedBefore, FetchedMessage
 from mailkit.pop3.client import Session
 
 #: Messages, and octets, that are added in one durable step.
@@ -30,6 +35,8 @@ MAX_UNIQUE_ID = 255
 #: Seconds for which a message that is not at the server any more stays remembered: a listing that
 #: lacks some messages by mistake must not bring them all again.
 FORGET_AFTER = 30 * 86400
+#: Header fields that servers change when a message was read, which are no part of what it is.
+CHANGING_FIELDS = frozenset({b"status", b"x-status", b"x-uidl", b"x-keywords"})
 #: Octets of a message in which its header is looked for.
 HEADER_OCTETS = 64 * 1024
 #: What stands for the machine where the program runs, whichever of them somebody types.
@@ -59,10 +66,14 @@ class FetchReport:
     known: int = 0
     fetched: int = 0
     octets: int = 0
+    #: Of those that came, messages that were here already: they had been remembered as gone.
+    unchanged: int = 0
     #: Deleted from the server.
     deleted: int = 0
     #: Message numbers that could not be had, and why.
     failures: list[tuple[int, str]] = field(default_factory=list)
+    #: Message numbers that the server does not delete, and why.
+    refusals: list[tuple[int, str]] = field(default_factory=list)
     #: The end of the session; empty where the server said nothing against it.
     trouble: str = ""
 
@@ -100,7 +111,7 @@ class MaildropFetch:
         self._now = now
         self._batch: list[_Waiting] = []
         self._octets = 0
-        # Unique-ids of what has become durable now, and message numbers that were marked.
+        # Unique-ids of what has become durable now, and message numbers that will be deleted.
         self._kept: set[str] = set()
         self._deleted: list[int] = []
         self.report = FetchReport()
@@ -129,7 +140,8 @@ class MaildropFetch:
         listed = distinct(told)
         known = await self._account.list_fetched(source=self._source)
         report.listed = len(listed)
-        new = [number for number, unique_id in listed.items() if unique_id not in known]
+        here = {unique_id for unique_id, before in known.items() if not before.gone}
+        new = [number for number, unique_id in listed.items() if unique_id not in here]
         report.known = len(listed) - len(new)
         async for message in self._session.fetch(new):
             if message.content is None:
@@ -173,6 +185,7 @@ class MaildropFetch:
                 AppendMessage(
                     waiting.content.spool, internal_date=arrival_date(waiting.content, now)
                 ),
+                digest_of(waiting.content),
             )
             for waiting in batch
         ]
@@ -181,14 +194,18 @@ class MaildropFetch:
         )
         self._kept.update(waiting.unique_id for waiting in batch)
         self.report.fetched += len(result.uids)
+        self.report.unchanged += len(batch) - len(result.uids)
         self.report.octets += sum(waiting.content.size for waiting in batch)
 
     # At the server.
 
     async def _delete_old(
-        self, told: Mapping[int, str], listed: Mapping[int, str], known: Mapping[str, int]
+        self,
+        told: Mapping[int, str],
+        listed: Mapping[int, str],
+        known: Mapping[str, FetchedBefore],
     ) -> None:
-        """Mark what is old enough; only the end of the session deletes it.
+        """Have what is old enough marked as deleted; only the end of the session deletes it.
 
         :param told: unique-ids as the server has them.
         """
@@ -196,17 +213,25 @@ class MaildropFetch:
         if after is None:
             return
         now = self._now()
-        safe = {**known, **dict.fromkeys(self._kept, now)}
+        # What is gone is safe when it has come again: it may be another one.
+        safe = {unique_id: before.time for unique_id, before in known.items() if not before.gone}
+        safe |= dict.fromkeys(self._kept, int(now))
         # Of messages with the same one, none goes before all are here: the next run could take what
         # is left for what was fetched.
         awaited = {told[number] for number, unique_id in listed.items() if unique_id not in safe}
-        self._deleted = [
+        old = [
             number
             for number, unique_id in listed.items()
             if told[number] not in awaited and safe[unique_id] <= now - after
         ]
-        if self._deleted:
-            await self._session.dele(*self._deleted)
+        if not old:
+            return
+        refusals = await self._session.dele_each(old)
+        self.report.refusals += [(number, error.text) for number, error in refusals.items()]
+        self._deleted = [number for number in old if number not in refusals]
+        # Before the end: whatever its answer is, or if none comes, they may be deleted.
+        unique_ids = [listed[number] for number in self._deleted]
+        await self._account.mark_gone(source=self._source, unique_ids=unique_ids)
 
     async def _leave(self) -> None:
         farewell = await self._session.quit()
@@ -218,17 +243,15 @@ class MaildropFetch:
             # They are remembered, and deleted by the next run.
             self.report.trouble = farewell.text or "the server did not delete the messages"
 
-    async def _forget(self, listed: Collection[str], known: Mapping[str, int]) -> None:
-        after = self._settings.delete_after
-        # What was to be deleted is not missing by mistake, and its unique-id may be another's next.
-        since = self._now() - (FORGET_AFTER if after is None else min(after, FORGET_AFTER))
-        gone = [
-            unique_id
-            for unique_id, taken in known.items()
-            if unique_id not in listed and taken <= since
-        ]
+    async def _forget(self, listed: Collection[str], known: Mapping[str, FetchedBefore]) -> None:
+        missing = {id: before for id, before in known.items() if id not in listed}
+        since = self._now() - FORGET_AFTER
+        old = [unique_id for unique_id, before in missing.items() if before.time <= since]
+        if old:
+            await self._account.forget_fetched(source=self._source, unique_ids=old)
+        gone = [id for id, before in missing.items() if not before.gone and before.time > since]
         if gone:
-            await self._account.forget_fetched(source=self._source, unique_ids=gone)
+            await self._account.mark_gone(source=self._source, unique_ids=gone)
 
 
 def source_name(user: str, host: str, port: int) -> str:
@@ -256,6 +279,23 @@ def distinct(unique_ids: Mapping[int, str]) -> dict[int, str]:
         seen[unique_id] += 1
         found[number] = unique_id if seen[unique_id] == 1 else f"{unique_id} {seen[unique_id]}"
     return found
+
+
+def digest_of(content: Content) -> str:
+    """What tells whether messages are the same, but for what servers change in their headers."""
+    digest = hashlib.sha256()
+    with content.open() as reader:
+        head = reader.read(HEADER_OCTETS)
+        end = head.find(b"\r\n\r\n")
+        if end >= 0:
+            for line in head[:end].split(b"\r\n"):
+                if line.partition(b":")[0].strip().lower() not in CHANGING_FIELDS:
+                    digest.update(line + b"\r\n")
+            head = head[end:]
+        while head:
+            digest.update(head)
+            head = reader.read(HEADER_OCTETS)
+    return digest.hexdigest()
 
 
 def arrival_date(content: Content, now: float) -> int:

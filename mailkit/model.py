@@ -182,9 +182,20 @@ class MaildropLimits(NamedTuple):
 class FetchedMessage(NamedTuple):
     """A message of another server's maildrop, to be put into a mailbox."""
 
-    #: What identifies it there for ever.
+    #: What identifies it there, as long as it is there.
     unique_id: str
     message: AppendMessage
+    #: Of its content; what tells whether another message has its unique-id some day.
+    digest: str
+
+
+class FetchedBefore(NamedTuple):
+    """What is remembered of a message that was fetched."""
+
+    #: When it was taken, in seconds since the epoch.
+    time: int
+    #: It is not at the source any more, or should not be: another may have its unique-id now.
+    gone: bool
 
 
 class URLContent(NamedTuple):

@@ -10,10 +10,12 @@ from mailkit.client.content import Content
 from mailkit.errors import NoSuchMailbox, OverQuota
 from mailkit.fetching import (
     FORGET_AFTER,
+    HEADER_OCTETS,
     FetchReport,
     FetchSettings,
     MaildropFetch,
     arrival_date,
+    digest_of,
     distinct,
     source_name,
 )
@@ -199,16 +201,81 @@ class RunTests(FetchCase):
         subjects = [content[9:10] for content in self.contents()]
         self.assertEqual(subjects, [b"1", b"2", b"3"])
 
-    def test_what_was_to_be_deleted_and_is_gone_is_forgotten(self) -> None:
-        """RFC 1939 section 7: another message may get its unique-id then."""
-        self.patch(self.account, "now", lambda: int(self.now))
-        self.fetch(delete_after=DAY)
+    def reuse(self, number: int) -> None:
+        """RFC 1939 section 7: what is deleted may give its unique-id to another message."""
+        (unique_id, *_) = self.uids
+        self.mailbox.messages[unique_id] = message(number)
+
+    def test_the_unique_id_of_a_deleted_message_is_given_to_another(self) -> None:
+        self.uids = list(self.mailbox.messages)
+        self.fetch(delete_after=0)
+        for number in (7, 8):
+            self.reuse(number)
+            report = self.fetch(delete_after=0)
+            self.assertEqual((report.fetched, report.deleted, report.unchanged), (1, 1, 0))
+        self.assertEqual(self.contents(), [message(number) for number in (0, 1, 2, 3, 4, 7, 8)])
+        self.assertEqual(self.mailbox.messages, {})
+
+    def test_the_unique_id_of_a_message_that_others_deleted_is_given_to_another(self) -> None:
+        self.uids = list(self.mailbox.messages)
+        self.fetch()
         self.mailbox.messages.clear()
+        self.fetch()
+        self.reuse(7)
         self.fetch(delete_after=DAY)
-        self.assertEqual(len(self.remembered()), 5)
-        self.now += DAY
-        self.fetch(delete_after=DAY)
-        self.assertEqual(self.remembered(), set())
+        self.assertEqual(self.contents(), [message(number) for number in (0, 1, 2, 3, 4, 7)])
+
+    def test_a_server_that_lists_what_it_has_deleted(self) -> None:
+        """It says that it has done so; nothing comes twice, and what was lost meanwhile comes."""
+        messages = dict(self.mailbox.messages)
+        for _ in range(3):
+            report = self.fetch(delete_after=0)
+            self.assertEqual((report.deleted, self.mailbox.messages), (5, {}))
+            self.mailbox.messages.update(messages)
+            self.assertEqual(len(self.contents()), 5)
+        self.assertEqual((report.fetched, report.unchanged), (0, 5))
+
+    def test_a_listing_that_lacks_messages_by_mistake(self) -> None:
+        self.patch(self.account, "now", lambda: int(self.now))
+        messages = dict(self.mailbox.messages)
+        self.fetch()
+        self.mailbox.messages.clear()
+        self.fetch()
+        self.mailbox.messages.update(messages)
+        self.assertEqual(self.fetch().unchanged, 5)
+        # They are what they were.
+        report = self.fetch()
+        self.assertEqual((report.known, report.unchanged, len(self.contents())), (5, 0, 5))
+
+    def test_what_has_gone_is_not_deleted_before_it_has_come_again(self) -> None:
+        listing = (b"UIDL", b"+OK\r\n1 x\r\n.\r\n")
+        last = (b"QUIT", b"+OK\r\n")
+        taken = (b"RETR 1", b"+OK\r\n" + message(1) + b".\r\n")
+        refused = (b"RETR 1", b"-ERR [SYS/TEMP] later\r\n")
+        # Nobody knows whether the first one was deleted.
+        wire = scripted(listing, taken, (b"DELE 1", b"+OK\r\n"), (b"QUIT", b"-ERR perhaps\r\n"))
+        self.server_closes(wire)
+        self.assertEqual(self.fetch(wire, delete_after=0).deleted, 0)
+        wire = scripted(listing, refused, last)
+        self.server_closes(wire)
+        report = self.fetch(wire, delete_after=0)
+        self.assertEqual((report.deleted, len(report.failures)), (0, 1))
+
+    def test_a_message_that_the_server_does_not_delete(self) -> None:
+        listing = (b"UIDL", b"+OK\r\n1 x\r\n2 y\r\n3 z\r\n.\r\n")
+        taken = [(b"RETR %d" % n, b"+OK\r\n" + message(n) + b".\r\n") for n in (1, 2, 3)]
+        gone = [(b"DELE %d" % n, b"-ERR locked\r\n" if n == 2 else b"+OK\r\n") for n in (1, 2, 3)]
+        wire = scripted(listing, *taken, *gone, (b"QUIT", b"+OK\r\n"))
+        self.server_closes(wire)
+        report = self.fetch(wire, delete_after=0)
+        self.assertEqual(
+            (report.deleted, report.refusals, report.trouble), (2, [(2, "locked")], "")
+        )
+        # The next run tries again, without a look at it.
+        again = [(b"UIDL", b"+OK\r\n1 y\r\n.\r\n"), (b"DELE 1", b"+OK\r\n")]
+        wire = scripted(*again, (b"QUIT", b"+OK\r\n"))
+        self.server_closes(wire)
+        self.assertEqual(self.fetch(wire, delete_after=0).deleted, 1)
 
     def test_messages_that_are_gone_are_forgotten_late(self) -> None:
         self.patch(self.account, "now", lambda: int(self.now))
@@ -242,6 +309,23 @@ class NameTests(SynchronousTestCase):
         # lenient: one with a blank, which RFC 1939 does not know.
         self.assertEqual(len(set(distinct({1: "a", 2: "a", 3: "a 2"}).values())), 3)
         self.assertLess(len(found[2]), 100)
+
+
+class DigestTests(SynchronousTestCase):
+    def digest(self, octets: bytes) -> str:
+        return digest_of(Content(Spool.from_bytes(octets)))
+
+    def test_what_servers_change_is_no_part_of_a_message(self) -> None:
+        plain = self.digest(b"Subject: x\r\n\r\nStatus: O\r\n")
+        read = self.digest(b"Subject: x\r\nstatus: RO\r\nX-UIDL: 7\r\n\r\nStatus: O\r\n")
+        self.assertEqual(read, plain)
+        others = (
+            b"Subject: x\r\n\r\nStatus: RO\r\n",
+            b"Subject: y\r\n\r\nStatus: O\r\n",
+            b"Subject: x\r\nStatus: O\r\n",
+            b"Subject: x\r\n\r\nStatus: O\r\n" + b"x" * HEADER_OCTETS,
+        )
+        self.assertEqual(len({plain, *map(self.digest, others)}), 5)
 
 
 class DateTests(SynchronousTestCase):

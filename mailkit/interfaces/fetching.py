@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from zope.interface import Interface
 
-from mailkit.model import AppendResult, FetchedMessage
+from mailkit.model import AppendResult, FetchedBefore, FetchedMessage
 
 
 class IFetchMemory(Interface):
@@ -21,15 +21,22 @@ class IFetchMemory(Interface):
     ) -> Awaitable[AppendResult]:
         """Add messages to a mailbox and remember them: all of that, durably, or nothing.
 
-        Messages of the source that are remembered already are left out. The caller keeps the spools
-        and closes them afterwards.
+        Messages of the source that are remembered already are left out. One that is remembered as
+        gone is another message if its digest is another one, and takes its place; otherwise it has
+        not gone. The caller keeps the spools and closes them afterwards.
 
         :returns: the UIDs of those that were added.
         :raises NoSuchMailbox: there is no such mailbox in this account.
         """
 
-    def list_fetched(source: str) -> Awaitable[Mapping[str, int]]:
-        """When each message of a source was taken, by its unique-id; in seconds since the epoch."""
+    def list_fetched(source: str) -> Awaitable[Mapping[str, FetchedBefore]]:
+        """The messages of a source that were taken, by their unique-ids."""
+
+    def mark_gone(source: str, unique_ids: Collection[str]) -> Awaitable[None]:
+        """Remember, durably, that messages are gone from the source, or about to be deleted there.
+
+        Unknown ones mean nothing.
+        """
 
     def forget_fetched(source: str, unique_ids: Collection[str]) -> Awaitable[None]:
         """Forget messages that are not at the source any more; unknown ones mean nothing."""

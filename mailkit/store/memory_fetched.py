@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailkit.model import AppendResult, FetchedMessage
+from mailkit.model import AppendResult, FetchedBefore, FetchedMessage
 
 if TYPE_CHECKING:
     from mailkit.store.memory_mailbox import MemoryMailbox
+
+
+@dataclass
+class _Known:
+    time: int
+    digest: str
+    gone: bool = False
 
 
 class MemoryFetched(ABC):
     """Mixed into an account: see :class:`~mailkit.interfaces.IFetchMemory`."""
 
     def __init__(self) -> None:
-        self._fetched: dict[str, dict[str, int]] = {}
+        self._fetched: dict[str, dict[str, _Known]] = {}
 
     @abstractmethod
     def find_mailbox(self, name: str) -> MemoryMailbox:
@@ -31,14 +39,31 @@ class MemoryFetched(ABC):
     ) -> AppendResult:
         target = self.find_mailbox(mailbox)
         known = self._fetched.get(source, {})
-        new = {each.unique_id: each.message for each in messages if each.unique_id not in known}
-        result = await target.append(messages=list(new.values()))
-        if new:
-            self._fetched.setdefault(source, {}).update(dict.fromkeys(new, self.now()))
+        new: dict[str, FetchedMessage] = {}
+        back: list[_Known] = []
+        for each in messages:
+            before = known.get(each.unique_id)
+            if before is None or (before.gone and before.digest != each.digest):
+                new.setdefault(each.unique_id, each)
+            else:
+                back.append(before)
+        result = await target.append(messages=[each.message for each in new.values()])
+        now = self.now()
+        for before in back:
+            before.gone = False
+        for unique_id, each in new.items():
+            self._fetched.setdefault(source, {})[unique_id] = _Known(now, each.digest)
         return result
 
-    async def list_fetched(self, source: str) -> Mapping[str, int]:
-        return dict(self._fetched.get(source, {}))
+    async def list_fetched(self, source: str) -> Mapping[str, FetchedBefore]:
+        known = self._fetched.get(source, {})
+        return {unique_id: FetchedBefore(each.time, each.gone) for unique_id, each in known.items()}
+
+    async def mark_gone(self, source: str, unique_ids: Collection[str]) -> None:
+        known = self._fetched.get(source, {})
+        for unique_id in unique_ids:
+            if unique_id in known:
+                known[unique_id].gone = True
 
     async def forget_fetched(self, source: str, unique_ids: Collection[str]) -> None:
         known = self._fetched.get(source, {})

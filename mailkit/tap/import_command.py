@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mailkit.ownership import acting_as_owner
 from mailkit.tap.administration import existing_directory, refusals, run
 from mailkit.tap.errors import SettingError
 from mailkit.tap.import_login import find_mechanisms, login_options, read_credentials
@@ -151,32 +154,24 @@ async def _import(
     store: str, address: str, policy: TLSPolicy, credentials: Credentials, options: dict[str, Any]
 ) -> None:
     from mailkit.fetching import FetchSettings, MaildropFetch, source_name
-    from mailkit.interfaces import IFetchMemory
     from mailkit.pop3.client import ClientSettings, Refused, connect
-    from mailkit.tap.stores import open_store, sqlite_directory
 
-    if sqlite_directory(store) is not None:
-        # Opening it would make one.
-        existing_directory(store)
-    opened = open_store(store)
-    try:
-        account: Any = await opened.open_account(name=await _find_name(opened, address))
-        remembers: bool = IFetchMemory.providedBy(account)
-        if not remembers:
-            raise SettingError(f"{store} cannot remember what was fetched")
-        # What can be refused is refused before anything is fetched.
-        await account.open_mailbox(name=options["mailbox"])
-        port = options["port"] or (995 if policy.implicit else 110)
-        host, user = options["host"], options["user"]
-        client = ClientSettings(
-            policy,
-            credentials,
-            await find_mechanisms(options),
-            sasl_only=bool(options["mechanisms"]),
-            allow_plaintext_passwords=options["plaintext_passwords"],
-        )
-        place = f"[{host}]" if ":" in host else host
-        session = await connect(f"{place}:{port}", client)
+    # What can be refused is refused before anything is fetched.
+    async with _open_account(store, address, options):
+        pass
+    port = options["port"] or (995 if policy.implicit else 110)
+    host, user = options["host"], options["user"]
+    client = ClientSettings(
+        policy,
+        credentials,
+        await find_mechanisms(options),
+        sasl_only=bool(options["mechanisms"]),
+        allow_plaintext_passwords=options["plaintext_passwords"],
+    )
+    place = f"[{host}]" if ":" in host else host
+    # As who runs this, who has the ticket.
+    session = await connect(f"{place}:{port}", client)
+    async with _open_account(store, address, options) as account:
         days = 0 if options["delete"] else options["delete_after"]
         settings = FetchSettings(
             mailbox=options["mailbox"],
@@ -196,10 +191,33 @@ async def _import(
             raise
         finally:
             _tell_end(fetch.report, options)
-    finally:
-        await opened.close()
-    if fetch.report.failures or fetch.report.trouble:
+    if fetch.report.failures or fetch.report.refusals or fetch.report.trouble:
         raise click.exceptions.Exit(1)
+
+
+@asynccontextmanager
+async def _open_account(store: str, address: str, options: dict[str, Any]) -> AsyncIterator[Any]:
+    """The account; in SQLite, what is made meanwhile belongs to the owner of the store.
+
+    :raises MailError: there is no such account, or mailbox.
+    """
+    from mailkit.interfaces import IFetchMemory
+    from mailkit.tap.stores import open_store, sqlite_directory
+
+    with ExitStack() as stack:
+        if sqlite_directory(store) is not None:
+            # Opening it would make one.
+            stack.enter_context(acting_as_owner(existing_directory(store)))
+        opened = open_store(store)
+        try:
+            account: Any = await opened.open_account(name=await _find_name(opened, address))
+            remembers: bool = IFetchMemory.providedBy(account)
+            if not remembers:
+                raise SettingError(f"{store} cannot remember what was fetched")
+            await account.open_mailbox(name=options["mailbox"])
+            yield account
+        finally:
+            await opened.close()
 
 
 async def _find_name(opened: Any, address: str) -> str:
@@ -223,6 +241,8 @@ def _tell_progress(report: FetchReport) -> None:
 def _tell_end(report: FetchReport, options: dict[str, Any]) -> None:
     for number, text in report.failures:
         click.echo(f"Message {number} could not be fetched: {text}", err=True)
+    for number, text in report.refusals:
+        click.echo(f"Message {number} was not deleted from the server: {text}", err=True)
     if report.trouble:
         click.echo(
             f"Messages were not deleted from the server, the next run will do it: {report.trouble}",
@@ -231,7 +251,7 @@ def _tell_end(report: FetchReport, options: dict[str, Any]) -> None:
     if not options["quiet"]:
         click.echo(
             f"Fetched {_count(report.fetched)} ({_size(report.octets)}) into {options['mailbox']};"
-            f" {report.known} of {report.listed} were known,"
+            f" {report.known + report.unchanged} of {report.listed} were known,"
             f" {report.deleted} were deleted from the server."
         )
 

@@ -96,9 +96,11 @@ class FetchedTests(AccountBase):
         """A new account that remembers what was fetched."""
         return self.need(IFetchMemory, await self.open_account())
 
-    def messages(self, *unique_ids: str) -> list[FetchedMessage]:
+    def messages(self, *unique_ids: str, digest: str = "d") -> list[FetchedMessage]:
         return [
-            FetchedMessage(unique_id, AppendMessage(self.spool(sample_message(int(unique_id)))))
+            FetchedMessage(
+                unique_id, AppendMessage(self.spool(sample_message(int(unique_id)))), digest
+            )
             for unique_id in unique_ids
         ]
 
@@ -120,7 +122,8 @@ class FetchedTests(AccountBase):
         )
         found = await account.list_fetched(source="s")
         self.assertEqual(sorted(found), ["1", "2", "3"])
-        self.assertGreater(min(found.values()), 0)
+        self.assertGreater(min(each.time for each in found.values()), 0)
+        self.assertFalse(any(each.gone for each in found.values()))
         self.assertEqual(await account.list_fetched(source="unknown"), {})
 
     async def test_removed_messages_are_remembered_until_they_are_forgotten(self) -> None:
@@ -136,6 +139,33 @@ class FetchedTests(AccountBase):
         )
         self.assertEqual(len(again.uids), 1)
         self.assertEqual(await self.contents(account, INBOX), [sample_message(1)])
+
+    async def test_another_message_takes_the_place_of_one_that_is_gone(self) -> None:
+        account = await self.open_memory()
+
+        async def append(digest: str) -> int:
+            messages = self.messages("1", "2", digest=digest)
+            result = await account.append_fetched(mailbox=INBOX, source="s", messages=messages)
+            return len(result.uids)
+
+        async def gone() -> list[str]:
+            known = await account.list_fetched(source="s")
+            return sorted(unique_id for unique_id, before in known.items() if before.gone)
+
+        self.assertEqual(await append("d"), 2)
+        # Not gone, whatever it looks like.
+        self.assertEqual(await append("e"), 0)
+        await account.mark_gone(source="s", unique_ids=["1", "unknown"])
+        await account.mark_gone(source="unknown", unique_ids=["2"])
+        self.assertEqual(await gone(), ["1"])
+        # The same: it has not gone.
+        self.assertEqual(await append("d"), 0)
+        self.assertEqual(await gone(), [])
+        await account.mark_gone(source="s", unique_ids=["2"])
+        self.assertEqual(await append("e"), 1)
+        self.assertEqual(await gone(), [])
+        self.assertEqual(await append("f"), 0)
+        self.assertEqual(sorted(await account.list_fetched(source="s")), ["1", "2"])
 
     async def test_nothing_is_remembered_that_was_not_taken(self) -> None:
         account = await self.open_memory()

@@ -10,7 +10,7 @@ import tempfile
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.support import PATIENCE, environment, mailkit_command
+from tests.support import PATIENCE, environment, free_ports, mailkit_command
 
 PROGRAM = """if 1:
     import os, signal, sys
@@ -70,9 +70,17 @@ class OwnerTests(SynchronousTestCase):
         store = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, store)
         os.chown(store, 12345, 12346)
-        for command in ("account add ann@example.org --no-password", "compact", "repair"):
+        (port,) = free_ports(1)
+        # Nobody is there to fetch from, but the store was opened.
+        fetch = f"import pop3 ann@example.org --host 127.0.0.1 --port {port} --user ann"
+        for command, code in (
+            ("account add ann@example.org --no-password", 0),
+            (f"{fetch} --password-env HOME", 1),
+            ("compact", 0),
+            ("repair", 0),
+        ):
             done = mailkit_command("--store", f"sqlite:{store}", *command.split())
-            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.returncode, code, done.stderr)
             for folder, folders, files in os.walk(store):
                 for name in (*folders, *files):
                     found = os.stat(os.path.join(folder, name))

@@ -160,18 +160,22 @@ class Session:
 
         :raises Refused: one of them does not exist; the others are marked all the same.
         """
+        for refusal in (await self.dele_each(numbers)).values():
+            raise refusal
+
+    async def dele_each(self, numbers: Iterable[int]) -> Mapping[int, Refused]:
+        """Mark messages as deleted, as :meth:`dele`; by their numbers, those that were refused."""
         connection = self._connection
-        commands = [make_command("DELE", message_number(number)) for number in numbers]
-        flights = [await connection.begin(command) for command in commands]
-        refusal: Refused | None = None
-        for flight in flights:
+        commands = {number: make_command("DELE", message_number(number)) for number in numbers}
+        flights = {number: await connection.begin(each) for number, each in commands.items()}
+        refusals: dict[int, Refused] = {}
+        for number, flight in flights.items():
             try:
                 await connection.finish(flight)
                 self._deleted += 1
             except Refused as error:
-                refusal = refusal or error
-        if refusal is not None:
-            raise refusal
+                refusals[number] = error
+        return refusals
 
     async def rset(self) -> None:
         """Unmark all messages."""

@@ -28,6 +28,7 @@ from mailkit.interfaces import (
 from mailkit.model import (
     INBOX,
     AppendResult,
+    FetchedBefore,
     FetchedMessage,
     MailboxInfo,
     MaildropSettings,
@@ -46,7 +47,7 @@ from mailkit.store.sqlite.directory import (
     read_quota_limits,
 )
 from mailkit.store.sqlite.directory_changes import set_quota
-from mailkit.store.sqlite.fetched import ForgetFetched, list_fetched
+from mailkit.store.sqlite.fetched import ForgetFetched, MarkGone, list_fetched
 from mailkit.store.sqlite.keys import MakeKey, RemoveKeys, find_key
 from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
@@ -231,8 +232,12 @@ class SQLiteAccount(MetadataAccount):
     ) -> AppendResult:
         return await self.open_own(mailbox).append_fetched(source, messages)
 
-    async def list_fetched(self, source: str) -> Mapping[str, int]:
+    async def list_fetched(self, source: str) -> Mapping[str, FetchedBefore]:
         return list_fetched(self._core.reader.connection, self.name, source)
+
+    async def mark_gone(self, source: str, unique_ids: Collection[str]) -> None:
+        if unique_ids:
+            await self._core.submit(MarkGone(self.name, source, unique_ids))
 
     async def forget_fetched(self, source: str, unique_ids: Collection[str]) -> None:
         if unique_ids:

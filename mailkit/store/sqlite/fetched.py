@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 
 from mailkit._typing import override
-from mailkit.model import AppendResult
+from mailkit.model import AppendResult, FetchedBefore, FetchedMessage
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import Append, discard_content
 from mailkit.store.sqlite.transaction import Appended, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 
-def list_fetched(connection: sqlite3.Connection, account: str, source: str) -> Mapping[str, int]:
-    """When each message of a source was taken."""
-    return dict(
-        connection.execute(
-            "SELECT unique_id, time FROM fetched WHERE account = ? AND source = ?",
-            (account, source),
-        ).fetchall()
+def list_fetched(
+    connection: sqlite3.Connection, account: str, source: str
+) -> Mapping[str, FetchedBefore]:
+    """The messages of a source that were taken."""
+    rows = connection.execute(
+        "SELECT unique_id, time, gone FROM fetched WHERE account = ? AND source = ?",
+        (account, source),
     )
+    return {unique_id: FetchedBefore(time, bool(gone)) for unique_id, time, gone in rows}
 
 
 def put_fetched(
@@ -29,8 +31,12 @@ def put_fetched(
     source: str,
     time: int | None,
     unique_ids: Sequence[str],
+    digests: Sequence[str] = (),
 ) -> Note:
-    """Remember messages, or forget them where there is no time; what the journal is to know."""
+    """Remember messages, or forget them where there is no time; what the journal is to know.
+
+    :param digests: of those to be remembered; journals of before there were any have none.
+    """
     if time is None:
         connection.executemany(
             "DELETE FROM fetched WHERE account = ? AND source = ? AND unique_id = ?",
@@ -38,48 +44,78 @@ def put_fetched(
         )
     else:
         connection.executemany(
-            "INSERT OR IGNORE INTO fetched VALUES (?, ?, ?, ?)",
-            [(account, source, unique_id, time) for unique_id in unique_ids],
+            "INSERT OR REPLACE INTO fetched VALUES (?, ?, ?, ?, ?, 0)",
+            [
+                (account, source, unique_id, time, digest)
+                for unique_id, digest in zip_longest(unique_ids, digests, fillvalue="")
+            ],
         )
-    return ["fetched", account, source, time, list(unique_ids)]
+    return ["fetched", account, source, time, list(unique_ids), list(digests)]
+
+
+def set_gone(
+    connection: sqlite3.Connection,
+    account: str,
+    source: str,
+    gone: bool,
+    unique_ids: Sequence[str],
+) -> Note:
+    """Remember whether messages are gone from their source; what the journal is to know."""
+    connection.executemany(
+        "UPDATE fetched SET gone = ? WHERE account = ? AND source = ? AND unique_id = ?",
+        [(gone, account, source, unique_id) for unique_id in unique_ids],
+    )
+    return ["fetched-gone", account, source, gone, list(unique_ids)]
 
 
 class AppendFetched(Append):
     """Messages into one mailbox that were not fetched before, all or none."""
 
-    __slots__ = ("_source", "_unique_ids")
+    __slots__ = ("_fetched", "_source")
 
     def __init__(
         self,
         mailbox_id: int,
         messages: Sequence[Appended],
         source: str,
-        unique_ids: Sequence[str],
+        fetched: Sequence[FetchedMessage],
     ) -> None:
         super().__init__(mailbox_id, messages)
         self._source = source
-        self._unique_ids = unique_ids
+        self._fetched = [(each.unique_id, each.digest) for each in fetched]
 
     @override
     def run(self, tx: Transaction) -> AppendResult:
         account = tx.states.mailbox_by_id(self._mailbox_id).account.name
-        known = set(list_fetched(tx.connection, account, self._source))
+        rows = tx.connection.execute(
+            "SELECT unique_id, digest, gone FROM fetched WHERE account = ? AND source = ?",
+            (account, self._source),
+        )
+        known = {unique_id: (digest, gone) for unique_id, digest, gone in rows}
         new = []
-        unique_ids = []
-        for message, unique_id in zip(self._messages, self._unique_ids, strict=True):
-            if unique_id not in known:
-                known.add(unique_id)
+        remembered: dict[str, str] = {}
+        back = []
+        for message, (unique_id, digest) in zip(self._messages, self._fetched, strict=True):
+            before, gone = known.get(unique_id, (None, True))
+            if gone and before != digest:
                 new.append(message)
-                unique_ids.append(unique_id)
+                remembered[unique_id] = digest
+            elif gone:
+                back.append(unique_id)
+            known[unique_id] = (digest, False)
         everything, self._messages = self._messages, new
         try:
             result = super().run(tx)
         finally:
             self._messages = everything
-        if unique_ids:
+        if remembered:
             # Otherwise a message could be torn, and never be fetched again.
             tx.ordered = True
-            tx.note(put_fetched(tx.connection, account, self._source, tx.now, unique_ids))
+            unique_ids, digests = list(remembered), list(remembered.values())
+            tx.note(put_fetched(tx.connection, account, self._source, tx.now, unique_ids, digests))
+        if back:
+            tx.changed = True
+            tx.note(set_gone(tx.connection, account, self._source, False, back))
         taken = {id(message) for message in new}
         for message in everything:
             if id(message) not in taken:
@@ -87,8 +123,8 @@ class AppendFetched(Append):
         return result
 
 
-class ForgetFetched(Operation[None]):
-    """Forget messages that are not at their source any more."""
+class MarkGone(Operation[None]):
+    """Messages are gone from their source, or should be."""
 
     __slots__ = ("_account", "_source", "_unique_ids")
 
@@ -96,6 +132,17 @@ class ForgetFetched(Operation[None]):
         self._account = account
         self._source = source
         self._unique_ids = list(unique_ids)
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.changed = True
+        tx.note(set_gone(tx.connection, self._account, self._source, True, self._unique_ids))
+
+
+class ForgetFetched(MarkGone):
+    """Forget messages that are not at their source any more."""
+
+    __slots__ = ()
 
     @override
     def run(self, tx: Transaction) -> None:

@@ -24,8 +24,10 @@ with its kind:
     account.
 ``["access-key", mailbox, key]``
     A mailbox has this access key now, in hexadecimal, or none.
-``["fetched", account, source, time, [unique_id, ...]]``
+``["fetched", account, source, time, [unique_id, ...], [digest, ...]]``
     These messages of another server's maildrop were taken, or are forgotten where there is no time.
+``["fetched-gone", account, source, bool, [unique_id, ...]]``
+    They are gone from there, or not.
 ``["put", mailbox, modseq, account, name, uid_validity, rows]``
     Messages came whose bodies were there already; a row is
     ``[uid, body, bits, keywords, internal_date, save_date, size]``.

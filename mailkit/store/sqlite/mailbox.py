@@ -302,9 +302,8 @@ class SQLiteMailbox(AnnotatedByUsers):
 
     async def append_fetched(self, source: str, messages: Sequence[FetchedMessage]) -> AppendResult:
         """``append`` for what was not fetched before; the account remembers it."""
-        unique_ids = [message.unique_id for message in messages]
         taken = await self._take_contents([message.message for message in messages])
-        return await self._core.submit(AppendFetched(self._id, taken, source, unique_ids))
+        return await self._core.submit(AppendFetched(self._id, taken, source, messages))
 
     async def replace_message(
         self, uid: int, destination: str, message: AppendMessage

@@ -472,6 +472,13 @@ INSERT INTO setting SELECT 'log_marked_from', ifnull(max(id), 0) + 1 FROM segmen
 UPDATE segment SET dead = dead - 20;
 """
 
+# What tells whether another message of a maildrop has the unique-id of one that was taken; those
+# that were taken before are like no other.
+_STEP_36 = """
+ALTER TABLE fetched ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE fetched ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -509,6 +516,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_33,
     _STEP_34,
     _STEP_35,
+    _STEP_36,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")

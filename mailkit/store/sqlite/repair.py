@@ -61,7 +61,7 @@ _SALVAGED = (
         "mechanism, account",
         "password_hash, salt, iterations, stored_key, server_key",
     ),
-    ("fetched", "account, source, unique_id", "time"),
+    ("fetched", "account, source, unique_id", "time, digest, gone"),
 )
 
 

@@ -17,7 +17,7 @@ from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
 from mailkit.store.sqlite.access import forget_account, put_entry
 from mailkit.store.sqlite.annotations import replay_annotations
 from mailkit.store.sqlite.bodies import is_unended
-from mailkit.store.sqlite.fetched import put_fetched
+from mailkit.store.sqlite.fetched import put_fetched, set_gone
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, join_keywords
 from mailkit.store.sqlite.journal import (
     Note,
@@ -167,6 +167,8 @@ class Replay:
                 put_key(self._db, *rest)
             case "fetched":
                 put_fetched(self._db, *rest)
+            case "fetched-gone":
+                set_gone(self._db, *rest)
             case "public":
                 self._apply_public(*rest)
             case "account":

@@ -407,7 +407,7 @@ class RepairTests(StoreTestCase):
 
     async def fetch(self, store: Any, *unique_ids: str) -> None:
         messages = [
-            FetchedMessage(unique_id, AppendMessage(Spool.from_bytes(unique_id.encode())))
+            FetchedMessage(unique_id, AppendMessage(Spool.from_bytes(unique_id.encode())), "d")
             for unique_id in unique_ids
         ]
         bob = await store.open_account(name=BOB)
@@ -415,16 +415,26 @@ class RepairTests(StoreTestCase):
 
     async def test_what_was_fetched_is_known(self) -> None:
         store = await self.make_store(ANN, BOB)
-        await self.fetch(store, "one", "two", "three")
+        await self.fetch(store, "one", "two", "three", "four")
         bob = await store.open_account(name=BOB)
         await bob.forget_fetched(source="s", unique_ids=["two"])
+        await bob.mark_gone(source="s", unique_ids=["three", "four"])
+        # It is there again.
+        await self.fetch(store, "four")
         before = await bob.list_fetched(source="s")
         await self.close_store(store)
         self.lose_index()
         store = await self.repaired()
         bob = await store.open_account(name=BOB)
         self.assertEqual(await bob.list_fetched(source="s"), before)
-        self.assertEqual(sorted(before), ["one", "three"])
+        self.assertEqual(
+            {unique_id: each.gone for unique_id, each in before.items()},
+            {"one": False, "three": True, "four": False},
+        )
+        # The same message is known, another one is not.
+        count = len(await self.contents(store, BOB))
+        await self.fetch(store, "three")
+        self.assertEqual(len(await self.contents(store, BOB)), count)
         await store.remove_account(name=BOB)
         await store.add_account(name=BOB)
         bob = await store.open_account(name=BOB)

@@ -11,7 +11,7 @@ from typing import cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
-from mailkit.model import Quota
+from mailkit.model import FetchedBefore, Quota
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, schema
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.migrations import MIGRATIONS
@@ -88,6 +88,16 @@ class SchemaTests(StoreTestCase):
             ("sort_address", (9, b"A", b"B", b"C", b"D", b"E")),
         ):
             self.assertEqual(index.execute(f"SELECT * FROM {table}").fetchall(), [row])
+
+    async def test_what_was_fetched_before_there_were_digests_is_known(self) -> None:
+        (before,) = (n for n, step in enumerate(MIGRATIONS) if "COLUMN digest TEXT" in step)
+        old = open_index(self.directory, migrations=MIGRATIONS[:before])
+        old.execute("INSERT INTO account (name, password_hash) VALUES (?, 'x')", (ANN,))
+        old.execute("INSERT INTO fetched VALUES (?, 's', 'u', 7)", (ANN,))
+        old.close()
+        store = self.open_store()
+        account = await store.open_account(name=ANN)
+        self.assertEqual(await account.list_fetched(source="s"), {"u": FetchedBefore(7, False)})
 
     def test_texts_that_were_folded_otherwise_are_made_again(self) -> None:
         (before,) = (n for n, step in enumerate(MIGRATIONS) if "FROM field_text" in step)

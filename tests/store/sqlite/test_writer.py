@@ -381,7 +381,7 @@ class FailureTests(StoreTestCase):
         with self.assertRaises(StoreUnavailable):
             await inbox.replace_message(uid=1, destination="INBOX", message=new)
         with self.assertRaises(StoreUnavailable):
-            await inbox.append_fetched(source="s", messages=[FetchedMessage("u", new)])
+            await inbox.append_fetched(source="s", messages=[FetchedMessage("u", new, "d")])
         failing = False
         self.assertEqual(await self.contents(store), [message(1)])
         # It is fetched again the next time.
