@@ -34,6 +34,7 @@ SOURCES = [
     "mailkit/store/annotations.py",
     "mailkit/store/labels.py",
     "mailkit/store/memory_account.py",
+    "mailkit/store/memory_keywords.py",
     "mailkit/store/memory_mailbox.py",
     "mailkit/store/metadata.py",
     "mailkit/store/naming.py",

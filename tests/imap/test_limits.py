@@ -7,7 +7,7 @@ import time
 from mailkit.imap import grammar
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.imap.search import MAX_DEPTH, MAX_KEYS
-from mailkit.store import memory_account, memory_mailbox
+from mailkit.store import memory_account, memory_keywords
 from mailkit.store.sqlite import mailboxes, states
 
 from .support import PASSWORD, USER, Client, ServerTestCase
@@ -201,7 +201,7 @@ class KeptTests(ServerTestCase):
         self.assertEqual(answer, b"NO [LIMIT] An account has at most 6 subscriptions")
 
     def test_keywords(self) -> None:
-        for module in (memory_mailbox, states):
+        for module in (memory_keywords, states):
             self.patch(module, "MAX_KEYWORDS", 3)
         self.server.add(MESSAGE)
         self.client.command("SELECT INBOX")
