@@ -120,10 +120,17 @@ class DirectoryChecker:
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise refusal
-        if not await self._hasher.verify(login.password_hash, password, address, anew=anew):
-            raise refusal
-        if use is not None:
-            await use()
+        if use is not None and anew and self._hasher.remembers(login.password_hash, password):
+            # It counts at once, as a right code would be taken at once; only the answer waits.
+            try:
+                await use()
+            finally:
+                await self._hasher.verify(login.password_hash, password, address, anew=True)
+        else:
+            if not await self._hasher.verify(login.password_hash, password, address, anew=anew):
+                raise refusal
+            if use is not None:
+                await use()
         if not login.restricted:
             self._make_keys(login, password)
         # What the directory knew besides the name may have changed meanwhile.

@@ -272,6 +272,30 @@ class GuessTests(TOTPTestCase):
         for asking in (*wrong, right):
             self.failureResultOf(asking, UnauthorizedLogin)
 
+    def test_a_right_one_behind_many_at_once_and_a_password_of_lately(self) -> None:
+        """It takes no hash then, and theirs would come after it."""
+        self.let_in(b"secret" + self.code())
+        self.clock.advance(60)
+        verify = self.hasher.verify
+        waiting: list[Deferred[bool]] = []
+
+        def hold_back(*arguments: Any, anew: bool = False) -> Deferred[bool]:
+            answer = verify(*arguments, anew=anew)
+            if not anew:
+                return answer
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.hasher.verify = hold_back  # type: ignore[assignment,method-assign]
+        wrong = [self.ask(b"secret" + self.wrong[number]) for number in range(WRONG_CODES)]
+        right = self.ask(b"secret" + self.code())
+        # Each takes a hash's time all the same, the right one, too.
+        self.assertEqual(len(waiting), WRONG_CODES + 1)
+        for asking, deferred in zip((*wrong, right), waiting, strict=True):
+            self.assertNoResult(asking)
+            deferred.callback(True)
+            self.failureResultOf(asking, UnauthorizedLogin)
+
     def test_the_answer_does_not_wait_for_the_disk(self) -> None:
         """Its time would tell that the password is right."""
         noted = self.store.note_wrong_code
