@@ -216,14 +216,14 @@ class MaildropFetch:
         # What is gone is safe when it has come again: it may be another one.
         safe = {unique_id: before.time for unique_id, before in known.items() if not before.gone}
         safe |= dict.fromkeys(self._kept, int(now))
-        # Of messages with the same one, none goes before all are here: the next run could take what
-        # is left for what was fetched.
-        awaited = {told[number] for number, unique_id in listed.items() if unique_id not in safe}
-        old = [
-            number
+        # Of messages with the same one, none goes before all are here, and old enough: the next run
+        # could take what is left for what was fetched, and is older.
+        awaited = {
+            told[number]
             for number, unique_id in listed.items()
-            if told[number] not in awaited and safe[unique_id] <= now - after
-        ]
+            if unique_id not in safe or safe[unique_id] > now - after
+        }
+        old = [number for number in listed if told[number] not in awaited]
         if not old:
             return
         refusals = await self._session.dele_each(old)

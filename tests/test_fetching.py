@@ -201,6 +201,27 @@ class RunTests(FetchCase):
         subjects = [content[9:10] for content in self.contents()]
         self.assertEqual(subjects, [b"1", b"2", b"3"])
 
+    def test_messages_of_one_unique_id_wait_for_the_youngest(self) -> None:
+        """Without the older one, it would be taken for that by the next run."""
+        self.patch(self.account, "now", lambda: int(self.now))
+        listing, last = [b"1 x"], (b"QUIT", b"+OK\r\n")
+
+        def fetch(*more: tuple[bytes, bytes]) -> FetchReport:
+            told = b"\r\n".join((b"+OK", *listing, b".", b""))
+            wire = scripted((b"UIDL", told), *more, last)
+            self.server_closes(wire)
+            return self.fetch(wire, delete_after=2 * DAY)
+
+        fetch((b"RETR 1", b"+OK\r\n" + message(1) + b".\r\n"))
+        self.now += DAY
+        listing.append(b"2 x")
+        fetch((b"RETR 2", b"+OK\r\n" + message(2) + b".\r\n"))
+        self.now += DAY
+        self.assertEqual(fetch().deleted, 0)
+        self.now += DAY
+        self.assertEqual(fetch(*((b"DELE %d" % n, b"+OK\r\n") for n in (1, 2))).deleted, 2)
+        self.assertEqual(len(self.contents()), 2)
+
     def reuse(self, number: int) -> None:
         """RFC 1939 section 7: what is deleted may give its unique-id to another message."""
         (unique_id, *_) = self.uids
