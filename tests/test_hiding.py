@@ -11,7 +11,9 @@ from mailkit.auth.totp import SplitPassword, use_nothing
 from mailkit.hiding import hiding
 from mailkit.identity import AppPassword, Login, LoginAttempt, SecondFactor
 from mailkit.imap.client.commands import Command as IMAPCommand
+from mailkit.imap.connection import _Line
 from mailkit.imap.fetch import Section
+from mailkit.imap.reader import CommandOctets
 from mailkit.imap.url import IMAPURL
 from mailkit.pop3.client.commands import make_command
 from mailkit.pop3.grammar import parse_command
@@ -39,6 +41,8 @@ class SecretTests(SynchronousTestCase):
             parse_command(b"PASS " + OCTETS),
             make_command("PASS", CANARY),
             IMAPCommand("LOGIN").add(CANARY),
+            CommandOctets(b"a1 LOGIN ann " + OCTETS),
+            _Line(b"a1", lambda connection, line: None, OCTETS),
             IMAPURL("ann", "h", "INBOX", None, 1, Section(), token=OCTETS),
             Webhook("https://example.org/", [OCTETS]),
             DeliverySettings(route_secret=OCTETS),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mailkit._typing import override
 from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDenied
+from mailkit.hiding import hiding
 from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.fetch import send_news
@@ -48,6 +49,7 @@ _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
 LineHandler: TypeAlias = Callable[["IMAPProtocol", bytes | None], _Waiting]
 
 
+@hiding("line")
 class _Line(NamedTuple):
     """A line that is no command: a SASL response, or the end of IDLE."""
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mailkit.hiding import hiding
 from mailkit.imap.grammar import LITERAL_AT_END, Arguments, SyntaxFault
 from mailkit.wire.buffer import InputBuffer, LineTooLong
 from mailkit.wire.chars import TAG_CHAR, octet_class
@@ -21,6 +22,7 @@ _TAKES_MESSAGES = re.compile(
 )
 
 
+@hiding("octets")
 class CommandOctets(NamedTuple):
     """A complete command with its literals inside, without the last CRLF."""
 
