@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from mailkit.coroutines import gather, gather_all
-from mailkit.errors import MailError, NoSuchMessage
+from mailkit.errors import MailError, NoSuchMessage, StoreCorrupt
 from mailkit.interfaces import IQueue
 from mailkit.queue.attempting import AttemptNotes
 from mailkit.queue.orders import ORDERS_TIME, is_wanted, still_waiting
@@ -220,6 +220,11 @@ class Dispatcher:
             attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="5.3.0", text=text)
             gone = Handover(Status.PERMANENT, attempt)
             return Result([gone] * len(message.recipients), contact=False)
+        except StoreCorrupt as error:
+            # It keeps neither the others for the domain waiting, nor is it tried for ever. It may be
+            # mended before it is given up.
+            self.log.error("message {id} cannot be read: {error}", id=message.id, error=error.text)
+            return self._failed_here(message, "The message cannot be read here")
         still = partial(is_wanted, self._queue, message)
         try:
             paths = self._return_paths
@@ -231,9 +236,11 @@ class Dispatcher:
             raise
         except Exception:
             self.log.failure("message {id} for {domain}", id=message.id, domain=domain)
-            text = "Something went wrong here; it has been logged"
-            attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="4.3.0", text=text)
-            failed = Handover(Status.TEMPORARY, attempt)
-            return Result([failed] * len(message.recipients), contact=False)
+            return self._failed_here(message, "Something went wrong here; it has been logged")
         finally:
             content.close()
+
+    def _failed_here(self, message: QueuedMessage, text: str) -> Result:
+        attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="4.3.0", text=text)
+        failed = Handover(Status.TEMPORARY, attempt)
+        return Result([failed] * len(message.recipients), contact=False)

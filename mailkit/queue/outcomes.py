@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from twisted.logger import Logger
 
-from mailkit.errors import NoSuchMessage
+from mailkit.errors import NoSuchMessage, StoreCorrupt
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, Recipient
@@ -90,6 +91,7 @@ class Outcomes:
         return _add(self._watchers, callback)
 
     async def record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
+        """Put down what an attempt to send a message to one domain has come to, with its reports."""
         now = int(self._seconds())
         message = self._schedules.limit(message)
         schedule = self._schedules.of(message.recipients[0].domain, message.envelope)
@@ -114,11 +116,7 @@ class Outcomes:
             overruled = await find_overruled(self._queue, message, updates)
             notices = [each for each in notices if each.recipient.id not in overruled]
         reports = await self._write_reports(message, notices, now)
-        try:
-            await self.recorder.record(updates, reports)
-        finally:
-            for report in reports:
-                report.content.close()
+        await self.recorder.record(updates, reports)
         for recipient, update in zip(message.recipients, updates, strict=True):
             if recipient.id not in overruled:
                 self.tell(message, recipient, update)
@@ -128,16 +126,13 @@ class Outcomes:
     ) -> list[Report]:
         if not notices:
             return []
-        content: BinaryIO | None
         try:
-            content = await self._queue.open_message(id=message.id)
-        except NoSuchMessage:
-            content = None
-        try:
-            written = self._reporter.write(message, notices, content)
-        finally:
-            if content is not None:
-                content.close()
+            content: BinaryIO = await self._queue.open_message(id=message.id)
+            with closing(content):
+                written = self._reporter.write(message, notices, content)
+        except (NoSuchMessage, StoreCorrupt):
+            # The sender hears of it all the same.
+            written = self._reporter.write(message, notices, None)
         expires = now + round(self._schedules.default.lifetime)
         spools = [Spool.from_bytes(each.octets) for each in written]
         return [

@@ -46,8 +46,9 @@ class Recorder:
         self._step_time = 0.0
 
     async def record(self, updates: Sequence[Update], reports: Sequence[Report] = ()) -> None:
-        """Put something down; durable on return. A caller that is cancelled may be too late.
+        """Put something down; durable on return. What a caller wanted that is cancelled is put down too.
 
+        :param reports: belong to the recorder from now on, which closes them.
         :raises MailError: nothing of it is put down.
         """
         entry = _Entry(updates, reports, Deferred())
@@ -58,6 +59,9 @@ class Recorder:
             elif self._timer is None:
                 delay = max(0.0, min(GATHERING_TIME, self._step_time))
                 self._timer = self._clock.callLater(delay, self._gathered)
+            elif self._timer.getTime() - self._clock.seconds() > 2 * GATHERING_TIME:
+                # The clock was set back meanwhile. (A time of day is too rough for the exact limit.)
+                self.write_now()
         await entry.done
 
     def write_now(self) -> None:
@@ -93,6 +97,8 @@ class Recorder:
                 self._step_time = self._clock.seconds() - began
                 for entry in batch:
                     _end(entry.done, failure)
+                for report in reports:
+                    report.content.close()
         finally:
             self._writing = False
 

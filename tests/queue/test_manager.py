@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from mailkit.errors import NoSuchRecipient, OverQuota, StoreFull, StoreUnavailable
+from mailkit.errors import NoSuchRecipient, OverQuota, StoreCorrupt, StoreFull, StoreUnavailable
 from mailkit.model import DeliverBy, Path, Recipient
 from mailkit.queue.dispatch import TROUBLE_INTERVAL
 from mailkit.queue.manager import LOOK_INTERVAL, Outgoing, QueueSettings
@@ -83,6 +83,29 @@ class TroubleTests(QueueTestCase):
         ids = [await self.submit(f"{name}@example.net", hold_until=held) for name in ("ann", "bob")]
         self.pass_time(3600, step=5.0)
         self.assertEqual(self.transport.recipients(), ["ann@example.net"])
+
+    async def test_what_is_damaged_keeps_nobody_waiting_and_is_given_up(self) -> None:
+        async def open_message(id: str) -> Any:
+            if id == damaged:
+                raise StoreCorrupt
+            return await read(id=id)
+
+        read = self.queue.open_message
+        self.transport.max_parallel = 1
+        self.patch(self.queue, "open_message", open_message)
+        held = START + 60
+        damaged, other = [
+            await self.submit(f"{name}@example.net", hold_until=held) for name in ("ann", "bob")
+        ]
+        self.pass_time(65, step=5.0)
+        self.assertEqual(await self.states(other), [RecipientState.DELIVERED])
+        self.assertEqual(await self.states(damaged), [RecipientState.DEFERRED])
+        self.pass_time(6 * DAY, step=300.0)
+        self.assertEqual(await self.states(damaged), [RecipientState.EXPIRED])
+        self.assertEqual(
+            [each["Subject"] for each in self.reports()],
+            ["Your message is delayed", "Your message could not be delivered"],
+        )
 
     async def test_it_is_put_down_at_the_end_where_that_is_possible_again(self) -> None:
         record = self.queue.record
@@ -295,6 +318,30 @@ class SendingTests(QueueTestCase):
         self.clock.advance(0)
         self.successResultOf(stopping)
         self.assertEqual(await self.states(ended), [RecipientState.DELIVERED])
+
+    async def test_stop_leaves_reports_whole_that_wait_for_others(self) -> None:
+        record = self.queue.record
+
+        async def record_slowly(**values: Any) -> None:
+            await record(**values)
+            self.clock.advance(0.005)
+
+        self.patch(self.queue, "record", record_slowly)
+        await self.submit("zoe@example.net")
+        self.transport.answer = lambda recipient: reply(550)
+        self.transport.gate = Deferred()
+        await self.submit("eve@example.net")
+        self.transport.gate = None
+        ended = await self.submit("joe@example.com")
+        stopping = Deferred.fromCoroutine(self.manager.stop(grace=0.0))
+        self.clock.advance(0)
+        self.successResultOf(stopping)
+        self.assertEqual(await self.states(ended), [RecipientState.FAILED])
+        _, report = await self.waiting()
+        with await self.queue.open_message(id=report.id) as file:
+            content = file.read()
+        self.assertEqual(len(content), report.size)
+        self.assertIn(b"joe@example.com", content)
 
 
 class FindingTests(QueueTestCase):

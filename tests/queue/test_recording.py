@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.errors import StoreUnavailable
 from mailkit.queue import recording
 from mailkit.queue.recording import GATHERING_TIME, Recorder
-from mailkit.queue.values import RecipientState, Report, Update
+from mailkit.queue.values import NewMessage, RecipientState, Report, Update
+from mailkit.spool import Spool
+from mailkit.testing.queue import queue_envelope
 
 
 class SlowQueue:
@@ -20,9 +22,11 @@ class SlowQueue:
 
     def __init__(self) -> None:
         self.steps: list[tuple[list[int], Deferred[None]]] = []
+        self.reports: list[Report] = []
 
     async def record(self, updates: Sequence[Update], reports: Sequence[Report]) -> None:
         done: Deferred[None] = Deferred()
+        self.reports += reports
         self.steps.append(([update.id for update in updates], done))
         await done
 
@@ -72,6 +76,26 @@ class RecorderTests(SynchronousTestCase):
         self.queue.steps[1][1].callback(None)
         self.successResultOf(other)
 
+    def test_reports_of_who_is_cancelled_are_whole(self) -> None:
+        message = NewMessage(queue_envelope("ann@example.org"), 0, 1)
+        self.record(1)
+        spools = [Spool.from_bytes(b"Subject: report\r\n\r\n") for _ in range(2)]
+        for failure, spool in zip((None, StoreUnavailable()), spools, strict=True):
+            report = Report(message, spool)
+            call = Deferred.fromCoroutine(self.recorder.record([], [report]))
+            call.cancel()
+            self.failureResultOf(call, CancelledError)
+            self.queue.steps[-1][1].callback(None)
+            self.assertEqual(self.queue.reports.pop().content, spool)
+            self.assertTrue(spool.pieces)
+            ended = self.queue.steps[-1][1]
+            if failure is None:
+                ended.callback(None)
+            else:
+                ended.errback(failure)
+            self.assertFalse(spool.pieces)
+            self.record(1)
+
     def test_a_step_is_not_too_large(self) -> None:
         self.patch(recording, "MAX_UPDATES", 3)
         self.record(1)
@@ -106,6 +130,15 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(self.steps(), [])
         self.clock.advance(GATHERING_TIME)
         self.assertEqual(self.steps(), [[1]])
+
+    def test_a_clock_that_is_set_back_meanwhile_does_not_keep_them(self) -> None:
+        self.let_a_step_take(0.004)
+        self.recorder.expected = 1
+        self.record(1)
+        self.clock.rightNow -= 3600
+        self.record(2)
+        self.assertEqual(self.steps(), [[1, 2]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_last_one_ends_the_wait(self) -> None:
         self.recorder.expected = 1
