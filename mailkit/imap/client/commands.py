@@ -10,6 +10,7 @@ from typing import BinaryIO, TypeAlias
 from mailkit.annotations import Annotation
 from mailkit.client.content import Content
 from mailkit.imap.client.responses import Typed
+from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.sets import RangeSet
 from mailkit.imap.client.values import PassedOver, Status
 from mailkit.mime.nstring import MAX_QUOTED
@@ -119,6 +120,8 @@ class Command:
     done: Callable[[Status], None] = lambda status: None
     #: Seconds that it may take, however much the server says; None where answers may be long.
     patience: float | None = None
+    #: The mailbox that was selected when it was asked for: in another one it would do harm.
+    selected: Selected | None = None
     #: The selected mailbox's count of removals when its numbers were chosen.
     removals: int = 0
     #: Given to it when it is sent.

@@ -31,6 +31,7 @@ from mailkit.imap.client.errors import (
     NumbersChanged,
     Refused,
     ResponseTooLarge,
+    WrongState,
 )
 from mailkit.imap.client.reader import Response, ResponseReader, Sink
 from mailkit.imap.client.responses import Typed, parse_response, pass_over
@@ -313,6 +314,8 @@ class Connection(pipeline.Pipeline[Flight]):
         """Send a command as soon as it may be sent.
 
         :param streaming: each answer fires the waiter, and whoever takes them may be slow.
+        :raises WrongState: it is about a mailbox that is not selected any more.
+        :raises NumbersChanged: its numbers may mean other messages by now.
         :raises ClientError: that is not possible.
         """
         self.check()
@@ -327,8 +330,7 @@ class Connection(pipeline.Pipeline[Flight]):
                 self.release()
                 await flight.waiter.wait()
             self.check()
-            if command.numbered and self._removals() != command.removals:
-                raise NumbersChanged(command=command.name)
+            self._check_mailbox(command)
         except BaseException:
             self._forget(flight)
             raise
@@ -352,8 +354,13 @@ class Connection(pipeline.Pipeline[Flight]):
         self._advance()
         return flight
 
-    def _removals(self) -> int:
-        return self.selected.removals if self.selected is not None else 0
+    def _check_mailbox(self, command: Command) -> None:
+        selected = self.selected
+        if command.selected is not None and command.selected is not selected:
+            raise WrongState("Another mailbox has been selected", command=command.name)
+        removals = selected.removals if selected is not None else 0
+        if command.numbered and removals != command.removals:
+            raise NumbersChanged(command=command.name)
 
     @override
     def _may_begin(self, flight: Flight) -> bool:

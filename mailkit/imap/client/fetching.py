@@ -67,6 +67,7 @@ class Fetching:
         self._items = items
         self._modifiers = modifiers
         self._expected = expected_items(items)
+        self._selected = connection.selected
         self._removals = connection.selected.removals if connection.selected else 0
         self._ready: deque[Message] = deque()
         self._incomplete: dict[int, Message] = {}
@@ -143,6 +144,7 @@ class Fetching:
             fetches=wanted,
             collect=collect,
             done=self._finish,
+            selected=self._selected,
             removals=self._removals,
         )
         command.add(text)
@@ -223,6 +225,7 @@ class SectionStream(Sink):
 
     def __init__(self, connection: Connection, uid: int, item: str) -> None:
         self._connection = connection
+        self._selected = connection.selected
         self._uid = uid
         self._item = item
         self._pieces: deque[bytes] = deque()
@@ -269,6 +272,7 @@ class SectionStream(Sink):
             connection.sink = None
 
         command = Command("UID FETCH", alone=True, collect=self._collect, sent=sent, done=done)
+        command.selected = self._selected
         command.add(str(self._uid)).add("(", self._item, ")")
         flight = await connection.begin(command, streaming=True)
         try:

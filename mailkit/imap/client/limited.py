@@ -35,6 +35,15 @@ class Rounds:
         self._status = response
         return True
 
+    def refuse(self) -> None:
+        """For a command that cannot be said again for the rest.
+
+        :raises Refused: the server has left something out.
+        """
+        status = self._status
+        if self.lowest() > 1 and status is not None:
+            raise Refused(status.text, command=self._name, response_code=status.code)
+
     def lowest(self) -> int:
         """The UID that the server has come to since the last call; 0 where it has left nothing out.
 
@@ -58,11 +67,11 @@ class Rounds:
         :raises Refused: the rest cannot be named.
         :raises ProtocolError: it does not become less.
         """
-        status, uid = self._status, self.lowest()
-        if not uid or uid == 1:
+        if not by_uid or text == "$":
+            self.refuse()
+        uid = self.lowest()
+        if uid <= 1:
             return ""
-        if (not by_uid or text == "$") and status is not None:
-            raise Refused(status.text, command=self._name, response_code=status.code)
         if uid > covered(text).ranges[-1][1]:
             raise ProtocolError("The server speaks of other messages", command=self._name)
         return format_ranges(_below(text, uid))

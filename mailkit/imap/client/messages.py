@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailkit.annotations import Annotation
@@ -128,21 +128,32 @@ class MessageCommands(MetadataCommands):
         :param query: of :mod:`mailkit.query`, or search keys as IMAP writes them.
         :param by_number: give message numbers instead.
         :raises ValueError: IMAP has no key for the query.
+        :raises WrongState: another mailbox has been selected before all was known.
+        :raises Refused: with ``MESSAGELIMIT``: there are numbers of some of the messages only.
         """
+        return await self._search(self._selected(), query, by_number=by_number)
+
+    async def _search(
+        self, selected: Selected, query: Query | str, *, by_number: bool = False
+    ) -> list[int]:
         numbers: set[int] = set()
         rounds = Rounds("SEARCH")
         below = 0
         while True:
             if self.has("ESEARCH"):
                 answer, most = await self._extended_search(
-                    query, ["ALL"], by_number, rounds=rounds, below=below
+                    self._search_command(selected, by_number), query, ["ALL"], rounds, below
                 )
                 ranges = answer.all or ()
                 if sum(last - first + 1 for first, last in ranges) > most:
                     raise ProtocolError("The search finds more messages than there are")
                 numbers.update(expand(ranges))
             else:
-                await self._plain_search(query, by_number, numbers, rounds, below)
+                command = self._search_command(selected, by_number)
+                await self._plain_search(command, query, numbers, rounds, below)
+            if by_number:
+                # Until the next command is sent, they may mean other messages.
+                rounds.refuse()
             lowest = rounds.lowest()
             if lowest <= 1:
                 return sorted(numbers)
@@ -151,7 +162,7 @@ class MessageCommands(MetadataCommands):
             below = lowest
 
     async def _plain_search(
-        self, query: Query | str, by_number: bool, numbers: set[int], rounds: Rounds, below: int
+        self, command: Command, query: Query | str, numbers: set[int], rounds: Rounds, below: int
     ) -> None:
         """:param numbers: takes what is found."""
 
@@ -161,7 +172,7 @@ class MessageCommands(MetadataCommands):
                 return True
             return rounds.note(response)
 
-        command = self._search_command(by_number, collect)
+        command.collect = collect
         command.answers = frozenset(("SEARCH",))
         command.add(*search_keys(query, self._utf8))
         rounds.note(await self._connection.run(_only_below(command, below)))
@@ -177,25 +188,27 @@ class MessageCommands(MetadataCommands):
 
         :param results: of ``MIN``, ``MAX``, ``COUNT``, ``ALL``, ``SAVE``; ``PARTIAL 1:100`` or, from
             the end, ``PARTIAL -1:-100`` (RFC 9394).
+        :raises Refused: with ``MESSAGELIMIT``: the server has looked at some of the messages only.
         """
-        answer, _ = await self._extended_search(query, results, by_number)
+        rounds = Rounds("SEARCH")
+        command = self._search_command(self._selected(), by_number)
+        answer, _ = await self._extended_search(command, query, results, rounds)
+        rounds.refuse()
         return answer
 
     async def _extended_search(
         self,
+        command: Command,
         query: Query | str,
         results: Iterable[str],
-        by_number: bool,
-        *,
-        rounds: Rounds | None = None,
+        rounds: Rounds,
         below: int = 0,
     ) -> tuple[ExtendedSearch, int]:
         """
-        :param rounds: takes note of a limit; without it that is an error.
+        :param rounds: takes note of a limit.
         :param below: a UID that those of the results are less than; 0 for none.
         :returns: besides, how many messages the mailbox could have when the answer came.
         """
-        limited = rounds or Rounds("SEARCH")
         self._need("ESEARCH")
         found: list[tuple[ExtendedSearch, int]] = []
 
@@ -203,16 +216,14 @@ class MessageCommands(MetadataCommands):
             if isinstance(response, ExtendedSearch) and response.tag in (None, command.tag):
                 found.append((response, self._most()))
                 return True
-            return limited.note(response)
+            return rounds.note(response)
 
-        command = self._search_command(by_number, collect)
+        command.collect = collect
         names = [name.upper() for name in results]
         command.add("RETURN (", " ".join(names), ")").add(*search_keys(query, self._utf8))
-        status = await self._connection.run(_only_below(command, below))
-        if limited.note(status) and rounds is None:
-            raise Refused(status.text, command="SEARCH", response_code=status.code)
+        rounds.note(await self._connection.run(_only_below(command, below)))
         if not found:
-            return ExtendedSearch(None, not by_number), 0
+            return ExtendedSearch(None, command.name.startswith("UID ")), 0
         return found[-1]
 
     async def sort(
@@ -234,7 +245,8 @@ class MessageCommands(MetadataCommands):
                 return True
             return False
 
-        command = self._search_command(by_number, collect, "SORT")
+        command = self._search_command(self._selected(), by_number, "SORT")
+        command.collect = collect
         command.answers = frozenset(("SORT",))
         command.add(b"(", b" ".join(atom(key.upper()) for key in keys.split()), b")").add("UTF-8")
         await self._connection.run(command.add(*search_keys(query, True)))
@@ -271,7 +283,8 @@ class MessageCommands(MetadataCommands):
                 return True
             return False
 
-        command = self._search_command(by_number, collect, "THREAD")
+        command = self._search_command(self._selected(), by_number, "THREAD")
+        command.collect = collect
         command.answers = frozenset(("THREAD",))
         command.add(atom(algorithm.upper())).add("UTF-8")
         await self._connection.run(command.add(*search_keys(query, True)))
@@ -279,12 +292,9 @@ class MessageCommands(MetadataCommands):
             raise ProtocolError("The mail server's threads cannot be read", command="THREAD")
         return found
 
-    def _search_command(
-        self, by_number: bool, collect: Callable[[Typed], bool], verb: str = "SEARCH"
-    ) -> Command:
-        self._selected()
+    def _search_command(self, selected: Selected, by_number: bool, verb: str = "SEARCH") -> Command:
         name = verb if by_number else f"UID {verb}"
-        return Command(name, removes=not by_number, collect=collect)
+        return Command(name, removes=not by_number, selected=selected)
 
     # Changing.
 
@@ -330,10 +340,18 @@ class MessageCommands(MetadataCommands):
         return await self._store(messages, parts, unchanged_since)
 
     async def _store(
-        self, messages: SetLike, parts: Sequence[Part], unchanged_since: int | None
+        self,
+        messages: SetLike,
+        parts: Sequence[Part],
+        unchanged_since: int | None,
+        selected: Selected | None = None,
     ) -> StoreAnswer:
-        """:param parts: what is to be stored."""
-        removals = self._selected().removals
+        """
+        :param parts: what is to be stored.
+        :param selected: where; None for the mailbox that is open now.
+        """
+        selected = selected or self._selected()
+        removals = selected.removals
         sets, by_uid = format_sets(messages)
         answer = StoreAnswer()
         waiting = deque(sets)
@@ -356,6 +374,7 @@ class MessageCommands(MetadataCommands):
                 removes=by_uid,
                 fetches=wanted,
                 collect=collect,
+                selected=selected,
                 removals=removals,
             ).add(text)
             if unchanged_since is not None:
@@ -391,26 +410,35 @@ class MessageCommands(MetadataCommands):
         """
         :returns: where the copies are; None where the server does not tell (RFC 4315).
         """
-        return await self._copy("COPY", messages, mailbox_name)
+        return await self._copy("COPY", self._selected(), messages, mailbox_name)
 
     async def move(self, messages: SetLike, mailbox_name: str) -> CopyResult | None:
         """Move messages; where the server has no MOVE, copy, mark and expunge them (RFC 6851 3.3).
 
         :raises NotOffered: the server has neither MOVE nor UIDPLUS.
+        :raises WrongState: another mailbox has been selected before all were moved.
         """
+        selected = self._selected()
         if self.has("MOVE"):
-            return await self._copy("MOVE", messages, mailbox_name)
+            return await self._copy("MOVE", selected, messages, mailbox_name)
         sets, by_uid = format_sets(messages)
         if not (by_uid and self.has("UIDPLUS")):
             raise NotOffered("The mail server has no MOVE", command="MOVE")
-        result = await self._copy("COPY", messages, mailbox_name)
+        # RFC 6851 section 3.3: the same messages in all three; a set may mean more from one to the
+        # next.
+        uids: list[int] = []
         for text in sets:
-            await self.store(text, FlagOp.ADD, [DELETED], silent=True)
-            await self.expunge(text)
+            uids += await self._search(selected, f"UID {text}")
+        result = await self._copy("COPY", selected, uids, mailbox_name)
+        parts = [b"+FLAGS.SILENT ", flag_list([DELETED])]
+        await self._store(uids, parts, None, selected)
+        await self._expunge(selected, uids)
         return result
 
-    async def _copy(self, verb: str, messages: SetLike, mailbox_name: str) -> CopyResult | None:
-        removals, most = self._selected().removals, self._most()
+    async def _copy(
+        self, verb: str, selected: Selected, messages: SetLike, mailbox_name: str
+    ) -> CopyResult | None:
+        removals, most = selected.removals, self._most()
         limits = self._connection.settings.limits
         sets, by_uid = format_sets(messages)
         found: list[CopyResult] = []
@@ -448,6 +476,7 @@ class MessageCommands(MetadataCommands):
                 answers=frozenset(("COPYUID",)) if verb == "MOVE" else frozenset(),
                 collect=collect,
                 done=measure,
+                selected=selected,
                 removals=removals,
             )
             status = await self._connection.run(command.add(text).add(self._mailbox(mailbox_name)))
@@ -472,7 +501,7 @@ class MessageCommands(MetadataCommands):
         :returns: where it is; None where the server does not tell.
         :raises NotOffered: the server has no REPLACE.
         """
-        self._selected()
+        selected = self._selected()
         self._need("REPLACE")
         limits = self._connection.settings.limits
         found: list[AppendResult] = []
@@ -485,7 +514,8 @@ class MessageCommands(MetadataCommands):
             found.append(result)
             return True
 
-        command = Command("UID REPLACE", answers=frozenset(("APPENDUID",)), collect=note)
+        answers = frozenset(("APPENDUID",))
+        command = Command("UID REPLACE", answers=answers, collect=note, selected=selected)
         command.add(str(uid)).add(self._mailbox(mailbox_name))
         new = message if isinstance(message, NewMessage) else NewMessage(message)
         command.parts += new.parts()
@@ -496,12 +526,16 @@ class MessageCommands(MetadataCommands):
         """Remove messages that are marked ``\\Deleted``: all, or those among some UIDs.
 
         :raises ValueError: ``messages`` names some by another number than the UID.
+        :raises WrongState: another mailbox has been selected before all were removed.
         """
-        self._selected()
+        selected = self._selected()
         if messages is None:
-            await self._connection.run(Command("EXPUNGE"))
+            await self._connection.run(Command("EXPUNGE", selected=selected))
             return
         self._need("UIDPLUS")
+        await self._expunge(selected, messages)
+
+    async def _expunge(self, selected: Selected, messages: SetLike) -> None:
         sets, by_uid = format_sets(messages)
         if not by_uid:
             raise ValueError("EXPUNGE takes UIDs")
@@ -509,7 +543,8 @@ class MessageCommands(MetadataCommands):
         rounds = Rounds("EXPUNGE")
         while waiting:
             text = waiting.popleft()
-            rounds.note(await self._connection.run(Command("UID EXPUNGE").add(text)))
+            command = Command("UID EXPUNGE", collect=rounds.note, selected=selected).add(text)
+            rounds.note(await self._connection.run(command))
             if rest := rounds.rest(text, by_uid=True):
                 waiting.appendleft(rest)
 

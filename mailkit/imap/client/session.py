@@ -151,13 +151,12 @@ class Session(MessageCommands):
         await self._leave("UNSELECT")
 
     async def _leave(self, verb: str) -> None:
-        self._selected()
-
         def done(status: Status) -> None:
             if status.condition == "OK":
                 self._connection.selected = None
 
-        await self._connection.run(Command(verb, alone=True, done=done))
+        command = Command(verb, alone=True, selected=self._selected(), done=done)
+        await self._connection.run(command)
 
     def idle(self) -> Idling:
         """Wait for changes; see :class:`~mailkit.imap.client.idle.Idling`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.imap.client import ClientSettings, NotOffered, TLSPolicy
+from mailkit.imap.client import ClientSettings, NotOffered, TLSPolicy, WrongState
 from mailkit.imap.client.commands import (
     Literal,
     Part,
@@ -272,11 +272,33 @@ class WireTests(SynchronousTestCase):
         wire.start(wire.session.select("INBOX"))
         wire.say(b"* 3 EXISTS\r\nm1 OK x\r\n")
         wire.take()
+        results = wire.start(wire.session.move("5:*", "x"))
+        # The same messages in all three, whatever comes meanwhile (RFC 6851 section 3.3).
+        self.assertEqual(wire.take(), [b"m2 UID SEARCH UID 5:*"])
+        wire.say(b"* SEARCH 5 6 9\r\nm2 OK x\r\n")
+        self.assertEqual(wire.take(), [b"m3 UID COPY 5:6,9 x"])
+        wire.say(b"* 4 EXISTS\r\nm3 OK [COPYUID 1 5:6,9 7:9] x\r\n")
+        self.assertEqual(wire.take(), [b"m4 UID STORE 5:6,9 +FLAGS.SILENT (\\Deleted)"])
+        wire.say(b"m4 OK x\r\n")
+        self.assertEqual(wire.take(), [b"m5 UID EXPUNGE 5:6,9"])
+        wire.say(b"* 2 EXPUNGE\r\nm5 OK x\r\n")
+        self.assertEqual(results[0].destination_uids, [7, 8, 9])
+
+    def test_move_of_nothing_without_move(self) -> None:
+        wire = self.wire(b"UIDPLUS")
+        wire.start(wire.session.select("INBOX"))
+        wire.say(b"* 3 EXISTS\r\nm1 OK x\r\n")
+        results = wire.start(wire.session.move("5:7", "x"))
+        wire.say(b"* SEARCH\r\nm2 OK x\r\n")
+        self.assertEqual((wire.take()[-1], results), (b"m2 UID SEARCH UID 5:7", [None]))
+
+    def test_move_without_move_while_another_mailbox_is_selected(self) -> None:
+        wire = self.wire(b"UIDPLUS")
+        wire.start(wire.session.select("INBOX"))
+        wire.say(b"* 3 EXISTS\r\nm1 OK x\r\n")
         results = wire.start(wire.session.move([5], "x"))
-        self.assertEqual(wire.take(), [b"m2 UID COPY 5 x"])
-        wire.say(b"m2 OK [COPYUID 1 5 7] x\r\n")
-        self.assertEqual(wire.take(), [b"m3 UID STORE 5 +FLAGS.SILENT (\\Deleted)"])
-        wire.say(b"m3 OK x\r\n")
-        self.assertEqual(wire.take(), [b"m4 UID EXPUNGE 5"])
-        wire.say(b"* 2 EXPUNGE\r\nm4 OK x\r\n")
-        self.assertEqual(results[0].destination_uids, [7])
+        wire.say(b"* SEARCH 5\r\nm2 OK x\r\n")
+        wire.start(wire.session.select("Other"))
+        wire.say(b"m3 OK [COPYUID 1 5 7] x\r\n* 9 EXISTS\r\nm4 OK x\r\n")
+        self.assertEqual(wire.take()[-1], b"m4 SELECT Other")
+        results[0].trap(WrongState)

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.imap.client import Numbers, ProtocolError, Refused
+from mailkit.imap.client import Numbers, ProtocolError, Refused, WrongState
 from mailkit.model import FlagOp
 from tests.imap.client.support import login
 from tests.imap.client.test_bounds import limited
@@ -38,7 +38,6 @@ class OurServerTests(SynchronousTestCase):
     def test_search(self) -> None:
         self.assertEqual(self.run_it(self.session.search()), UIDS)
         self.assertEqual(self.run_it(self.session.search("OR UID 1 UID 9")), [1, 9])
-        self.assertEqual(self.run_it(self.session.search(by_number=True)), UIDS)
         self.session._connection.facts.announced -= {"ESEARCH"}
         self.assertEqual(self.run_it(self.session.search()), UIDS)
         self.session._connection.facts.announced |= {"ESEARCH"}
@@ -60,8 +59,16 @@ class OurServerTests(SynchronousTestCase):
             self.run_it(self.session.status("Sent", ["MESSAGES"])).items["MESSAGES"], 9
         )
 
+    def test_removing_with_modification_sequences(self) -> None:
+        """The server's tagged OK has another code then."""
+        self.run_it(self.session.select("INBOX", condstore=True))
+        self.run_it(self.session.store("1:*", FlagOp.ADD, ["\\Deleted"], silent=True))
+        self.run_it(self.session.expunge("2:*"))
+        self.assertEqual(self.run_it(self.session.search()), [1])
+
     def test_what_cannot_go_on(self) -> None:
         for awaitable in (
+            self.session.search(by_number=True),
             self.session.copy("1:*", "Sent"),
             self.session.fetch(Numbers("1:*"), "FLAGS"),
         ):
@@ -76,6 +83,9 @@ class LieTests(SynchronousTestCase):
         self.wire.start(self.wire.session.select("INBOX"))
         self.wire.say(SELECTED)
 
+    def announce(self, *names: str) -> None:
+        self.wire.session._connection.facts.announced |= set(names)
+
     def test_an_untagged_limit(self) -> None:
         """RFC 9738 section 3.1, with EXPUNGEISSUED."""
         results = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
@@ -83,6 +93,84 @@ class LieTests(SynchronousTestCase):
         self.assertEqual(self.wire.take()[-1], b"m3 UID FETCH 5:19 (FLAGS)")
         self.wire.say(b"m3 OK [MESSAGELIMIT 3 5] x\r\n")
         self.assertEqual(results, [[]])
+
+    def test_an_untagged_limit_of_a_removal(self) -> None:
+        """It is not of the command behind."""
+        self.announce("UIDPLUS")
+        expunged = self.wire.start(self.wire.session.expunge("5:30"))
+        fetched = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
+        self.wire.say(b"* NO [MESSAGELIMIT 3 20] x\r\nm2 OK [HIGHESTMODSEQ 9] x\r\nm3 OK x\r\n")
+        self.assertEqual(fetched, [[]])
+        self.assertEqual(self.wire.take()[-1], b"m4 UID EXPUNGE 5:19")
+        self.wire.say(b"m4 OK x\r\n")
+        self.assertEqual(expunged, [None])
+
+    def test_an_untagged_limit_of_what_cannot_go_on(self) -> None:
+        results = self.wire.start(self.wire.session.extended_search("SEEN", ["COUNT"]))
+        self.wire.say(b'* ESEARCH (TAG "m2") UID COUNT 3\r\n* NO [MESSAGELIMIT 3 20] x\r\n')
+        self.wire.say(b"m2 OK [EXPUNGEISSUED] x\r\n")
+        results[0].trap(Refused)
+        self.assertEqual(results[0].value.code_name, "MESSAGELIMIT")
+
+    def test_a_limit_that_leaves_nothing_out(self) -> None:
+        results = self.wire.start(self.wire.session.extended_search("SEEN", ["COUNT"]))
+        self.wire.say(b'* ESEARCH (TAG "m2") UID COUNT 3\r\nm2 OK [MESSAGELIMIT 3 1] x\r\n')
+        self.assertEqual(results[0].total, 3)
+
+    def test_another_mailbox(self) -> None:
+        """What is left of a command does not go to the mailbox that is open by then."""
+        for call in (
+            lambda session: session.expunge("5:30"),
+            lambda session: session.move("5:30", "Trash"),
+            lambda session: session.store("5:30", FlagOp.ADD, ["\\Deleted"]),
+            lambda session: session.fetch("5:30", "FLAGS"),
+            lambda session: session.search("SEEN"),
+        ):
+            self.setUp()
+            self.announce("UIDPLUS", "MOVE")
+            results = self.wire.start(call(self.wire.session))
+            self.wire.start(self.wire.session.select("Other"))
+            self.wire.say(b"m2 OK [MESSAGELIMIT 3 20] x\r\n* 9 EXISTS\r\nm3 OK x\r\n")
+            self.assertEqual(self.wire.take()[-1], b"m3 SELECT Other")
+            results[0].trap(WrongState)
+
+    def test_several_sets_in_another_mailbox(self) -> None:
+        self.announce("UIDPLUS")
+        results = self.wire.start(self.wire.session.expunge(range(1, 9999, 2)))
+        self.wire.start(self.wire.session.select("Other"))
+        self.wire.say(b"m2 OK x\r\n* 9 EXISTS\r\nm3 OK x\r\n")
+        self.assertEqual(self.wire.take()[-1], b"m3 SELECT Other")
+        results[0].trap(WrongState)
+
+    def test_a_mailbox_that_is_being_left(self) -> None:
+        """What waits behind SELECT was meant for the mailbox before, or for none."""
+        session = self.wire.session
+        self.announce("UIDPLUS")
+        fetching = session.fetch([5], "FLAGS")
+
+        async def read() -> bytes:
+            return b"".join([piece async for piece in stream])
+
+        stream = session.stream(5)
+        first = self.wire.start(session.noop())
+        self.wire.start(session.select("Other"))
+        late = [
+            self.wire.start(awaitable)
+            for awaitable in (
+                fetching,
+                read(),
+                session.expunge(),
+                session.expunge([5]),
+                session.copy([5], "Trash"),
+                session.store([5], FlagOp.ADD, ["\\Deleted"]),
+                session.close_mailbox(),
+            )
+        ]
+        self.wire.say(b"m2 OK x\r\n* 9 EXISTS\r\nm3 OK x\r\n")
+        self.assertEqual(first, [None])
+        self.assertEqual(self.wire.take()[-1], b"m3 SELECT Other")
+        for results in late:
+            results[0].trap(WrongState)
 
     def test_limits_that_make_no_sense(self) -> None:
         for code in (b"3 20", b"3 31", b"3 4294967295"):
