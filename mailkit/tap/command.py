@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from mailkit import __version__
-from mailkit.ownership import acting_as_owner
 from mailkit.tap.acl import acl
 from mailkit.tap.administration import (
     administer,
@@ -469,9 +468,10 @@ def repair(store: str) -> None:
     No server may be running.
     """
     path = existing_directory(store)
+    from mailkit.store.sqlite.belonging import acting_as_store_owner
     from mailkit.store.sqlite.repair import repair_store
 
-    with refusals(store), acting_as_owner(path):
+    with refusals(store), acting_as_store_owner(path):
         report = repair_store(path)
     for line in report.lines:
         click.echo(line)
@@ -487,6 +487,7 @@ def compact(store: str) -> None:
     """
     path = existing_directory(store)
     from mailkit.store.sqlite import SQLiteStore
+    from mailkit.store.sqlite.belonging import acting_as_store_owner
 
     async def work() -> None:
         opened = SQLiteStore(path)
@@ -496,7 +497,7 @@ def compact(store: str) -> None:
             await opened.close()
 
     before = _octets(path)
-    with refusals(store), acting_as_owner(path):
+    with refusals(store), acting_as_store_owner(path):
         run(work())
     click.echo(f"{path}: {before} octets before, {_octets(path)} now.")
 

@@ -64,12 +64,17 @@ class StopTests(SynchronousTestCase):
 
 
 class OwnerTests(SynchronousTestCase):
-    def test_what_root_makes_belongs_to_the_user_of_the_store(self) -> None:
+    def setUp(self) -> None:
         if os.geteuid():
             raise SkipTest("only root makes files for others")
-        store = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, store)
-        os.chown(store, 12345, 12346)
+        self.store = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.store)
+        os.chown(self.store, 12345, 12346)
+
+    def run_command(self, command: str) -> subprocess.CompletedProcess[str]:
+        return mailkit_command("--store", f"sqlite:{self.store}", *command.split())
+
+    def test_what_root_makes_belongs_to_the_user_of_the_store(self) -> None:
         (port,) = free_ports(1)
         # Nobody is there to fetch from, but the store was opened.
         fetch = f"import pop3 ann@example.org --host 127.0.0.1 --port {port} --user ann"
@@ -79,9 +84,33 @@ class OwnerTests(SynchronousTestCase):
             ("compact", 0),
             ("repair", 0),
         ):
-            done = mailkit_command("--store", f"sqlite:{store}", *command.split())
+            done = self.run_command(command)
             self.assertEqual(done.returncode, code, done.stderr)
-            for folder, folders, files in os.walk(store):
+            for folder, folders, files in os.walk(self.store):
                 for name in (*folders, *files):
                     found = os.stat(os.path.join(folder, name))
                     self.assertEqual((found.st_uid, found.st_gid), (12345, 12346), name)
+
+    def test_what_root_owns_already_is_not_taken_for_damaged(self) -> None:
+        self.run_command("account add ann@example.org --no-password")
+        self.run_command("compact")
+        index = os.path.join(self.store, "index.sqlite")
+        # A link, and what is not the store's, may be root's.
+        log = os.path.join(self.store, "log")
+        os.rename(log, log + "-elsewhere")
+        os.symlink(log + "-elsewhere", log)
+        os.mkdir(os.path.join(self.store, "lost+found"), 0o700)
+        self.assertEqual(self.run_command("compact").returncode, 0)
+        os.chown(index, 0, 0)
+        with open(index, "rb") as file:
+            before = file.read()
+        for command in ("repair", "compact"):
+            done = self.run_command(command)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{index} belongs to root", done.stderr)
+            self.assertIn(f"chown -R 12345:12346 {self.store}\n", done.stderr)
+        with open(index, "rb") as file:
+            self.assertEqual(file.read(), before)
+        os.chown(index, 12345, 12346)
+        self.assertEqual(self.run_command("repair").returncode, 0)
+        self.assertIn("ann@example.org", self.run_command("account list").stdout)

@@ -103,6 +103,7 @@ def repair_store(directory: str) -> RepairReport:
 
 
 def _repair(directory: str, log_directory: str) -> RepairReport:
+    _refuse_closed(directory, log_directory)
     report = RepairReport()
     path = os.path.join(directory, NEW_INDEX)
     _discard(path)
@@ -135,6 +136,23 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
     _swap(directory, path, report)
     report.lines.append(f"The store has {report.messages} messages now")
     return report
+
+
+def _refuse_closed(directory: str, log_directory: str) -> None:
+    """Look whether all can be opened that would be taken for damaged otherwise, and be put away.
+
+    :raises StoreUnavailable: some of it can't.
+    """
+    index = os.path.join(directory, INDEX_NAME)
+    copies = [os.path.join(log_directory, snapshot_name(n)) for n in list_snapshots(log_directory)]
+    for path in (*(index + suffix for suffix in _INDEX_FILES), *copies):
+        try:
+            # SQLite itself tells of no reason, and opens what it may not write all the same.
+            os.close(os.open(path, os.O_RDWR))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreUnavailable(f"Cannot open {path}: {error.strerror}") from error
 
 
 def _discard(path: str) -> None:
