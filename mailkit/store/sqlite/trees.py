@@ -129,7 +129,7 @@ def sync_tree(directory: str) -> None:
         for name in names:
             path = os.path.join(folder, name)
             found = os.lstat(path)
-            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
                 sync_file(path)
         sync_directory(folder)
 
