@@ -160,7 +160,6 @@ class Core:
         self.values = Values(self)
         self.spool_directory = self._spools.path
         self.codec = Codec(self.spools_directory)
-        self.names = LockedNames(directory)
         self._owner: Owner | None = None
         self.writer: Writer | Guest
         # Why this process could not become the owner.
@@ -204,6 +203,7 @@ class Core:
                 continue
             try:
                 lock = DirectoryLock(self.directory, fingerprint())
+                owner = self._owner = Owner(self, lock, self._flush)
             except InUse as error:
                 connection = self._connect_to_owner(error)
                 if connection is not None:
@@ -214,10 +214,10 @@ class Core:
                     raise
                 time.sleep(_ENTER_INTERVAL)
             except OSError as error:
-                raise StoreUnavailable(f"Cannot open {self.directory}: {error.strerror}") from error
+                path = error.filename or self.directory
+                raise StoreUnavailable(f"Cannot open {path}: {error.strerror}") from error
             else:
-                self._owner = Owner(self, lock, self._flush)
-                self.writer = self._owner.writer
+                self.writer = owner.writer
                 return
 
     def _connect_to_owner(self, refusal: InUse) -> socket.socket | None:
@@ -252,11 +252,10 @@ class Core:
         assert isinstance(guest, Guest)
         try:
             lock = DirectoryLock(self.directory, fingerprint())
-        except InUse:
-            return False
-        try:
             owner = Owner(self, lock, self._flush)
             owner.start()
+        except InUse:
+            return False
         except (MailError, OSError, sqlite3.Error) as error:
             # Told once, though it is tried again and again.
             if str(error) != self._obstacle:
@@ -362,6 +361,7 @@ class Core:
             for path in (self.directory, self.log_directory, self.spools_directory, changes):
                 os.makedirs(path, mode=0o700, exist_ok=True)
             sync_directory(self.directory)
+            self.names = LockedNames(self.directory)
             self._spools = SpoolDirectory(self.spools_directory)
         except OSError as error:
             raise StoreUnavailable(f"Cannot open {self.directory}: {error.strerror}") from error

@@ -34,6 +34,7 @@ class DirectoryLock:
 
     :param fingerprint: see :class:`Holder`.
     :raises InUse: another process holds it; the text has that process's number.
+    :raises OSError: the lock's file can't be written.
     """
 
     def __init__(self, directory: str, fingerprint: str = "") -> None:
@@ -45,8 +46,13 @@ class DirectoryLock:
             holder = _read(self._descriptor)
             os.close(self._descriptor)
             raise InUse(directory, holder) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n{fingerprint}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n{fingerprint}\n".encode(), 0)
+        except OSError:
+            # Or nobody could have the directory as long as this process lives.
+            os.close(self._descriptor)
+            raise
 
     def release(self) -> None:
         """Let go of the directory."""
