@@ -84,6 +84,7 @@ CLIENT_PURE = " ".join(
         "errors",
         "extensions",
         "message",
+        "recode",
         "replies",
         "results",
         "session",

@@ -1,8 +1,9 @@
 """Messages with 8-bit or binary parts made fit for servers without 8BITMIME or BINARYMIME.
 
 Each leaf part that needs it gets quoted-printable or base64 (RFC 6152 section 3, RFC 2045 section
-6); all other octets stay as they are. What is signed is never touched. A report that has something
-within that cannot be converted may return the header alone of the message that it is about. No I/O.
+6), or stays in its encoding, in other octets; all other octets stay as they are. What is signed is
+never touched. A report that has something within that cannot be converted may return the header
+alone of the message that it is about. No I/O.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import re
 from collections.abc import Generator, Iterator
 
 from mailkit.mime import Octets, Part, parse_steps
+from mailkit.mime.content import QUOTED_PRINTABLE
 from mailkit.smtp.client.commands import Unsendable
 from mailkit.smtp.client.content import PIECE
+from mailkit.smtp.client.recode import BASE64, is_base64, known_encoding, requote, rewrap_base64
 from mailkit.spool import Spool
 from mailkit.wire.dotstuff import has_bare_line_end
 
@@ -83,16 +86,28 @@ class Conversion:
                     yield from self._copy(position, self._body_end(part))
                     position = part.body_end
                 continue
+            yield from self._write_leaf(part, root)
+            position = part.body_end
+        yield from self._copy(position, len(self._data))
+
+    def _write_leaf(self, part: Part, root: Part) -> Steps:
+        """A part that is encoded as a whole, with its header."""
+        start, end = part.body_start, self._body_end(part)
+        pieces: Iterator[bytes]
+        if encoding := self._encoding(part):
+            # RFC 2045 section 6.4: nothing is encoded twice.
+            self.spool.write(self._header(part))
+            pieces = (rewrap_base64 if encoding == BASE64 else requote)(self._data, start, end)
+        else:
             is_text = self._needs[part] <= _EIGHT_BIT and (
                 part.type == b"text" or _is_global(part) or part is self._shortened
             )
-            encoding = b"quoted-printable" if is_text else b"base64"
+            encoding = QUOTED_PRINTABLE if is_text else BASE64
             self.spool.write(self._new_header(part, root, encoding))
-            for piece in self._quoted_printable(part) if is_text else self._base64(part):
-                self.spool.write(piece)
-                yield
-            position = part.body_end
-        yield from self._copy(position, len(self._data))
+            pieces = self._quoted_printable(start, end) if is_text else self._base64(start, end)
+        for piece in pieces:
+            self.spool.write(piece)
+            yield
 
     def _judge(self, root: Part) -> Generator[None, None, list[Part]]:
         """Find out what each part needs; gives them, each before what is in it.
@@ -113,7 +128,17 @@ class Conversion:
 
     def _parts_of(self, part: Part) -> list[Part]:
         """What is converted part by part; nothing in what is encoded as a whole."""
-        return [] if _is_global(part) or part is self._shortened else part.children
+        whole = _is_global(part) or part is self._shortened or self._encoding(part)
+        return [] if whole else part.children
+
+    def _encoding(self, part: Part) -> bytes:
+        """The encoding that a part is in already; empty if it is in none.
+
+        RFC 2045 section 6.4 forbids that of multiparts, and no reader takes it for true.
+        """
+        if part.is_multipart or part is self._shortened:
+            return b""
+        return known_encoding(part.transfer_encoding)
 
     def _body_end(self, part: Part) -> int:
         """Where what is left of a part ends."""
@@ -137,7 +162,7 @@ class Conversion:
             raise Unsendable("5.6.9", "The header is not ASCII, and the server takes only that")
         children = self._parts_of(part)
         if not children:
-            self._needs[part] = yield from self._level(part.body_start, self._body_end(part))
+            self._needs[part] = yield from self._leaf_level(part)
             return
         position = part.body_start
         for start, end in [*((c.header_start, c.end) for c in children), (part.body_end,) * 2]:
@@ -146,6 +171,33 @@ class Conversion:
                 raise Unsendable("5.6.3", "Text between the parts of the message is not ASCII")
             position = end
         self._needs[part] = max(self._needs[child] for child in children)
+
+    def _leaf_level(self, part: Part) -> Generator[None, None, int]:
+        """What a part needs that is encoded as a whole.
+
+        :raises Unsendable: it is in an encoding in which it cannot be made fit.
+        """
+        start, end = part.body_start, self._body_end(part)
+        level = yield from self._level(start, end)
+        is_long = self._has_long_line(start, end)
+        encoding = self._encoding(part)
+        if encoding and (is_long or level > self._limit):
+            if encoding == BASE64:
+                can_recode = True
+                for position in range(start, end, PIECE):
+                    piece = self._data[position : min(position + PIECE, end)]
+                    can_recode = can_recode and is_base64(piece)
+                    yield
+            else:
+                # What is in a message of RFC 5322 nobody encodes, and few decode.
+                can_recode = encoding == QUOTED_PRINTABLE and (
+                    part.type != b"message" or _is_global(part)
+                )
+            if not can_recode:
+                if level > self._limit:
+                    raise Unsendable("5.6.3", "An encoded part is damaged and cannot be converted")
+                return level
+        return max(level, self._limit + 1) if is_long else level
 
     def _level(self, start: int, end: int) -> Generator[None, None, int]:
         """What a range of octets needs."""
@@ -160,8 +212,6 @@ class Conversion:
             if not piece.isascii():
                 level = _EIGHT_BIT
             yield
-        if self._has_long_line(start, end):
-            level = max(level, self._limit + 1)
         # A delimiter's line end was cut off: a CR before it would stand alone.
         return _BINARY if held else level
 
@@ -183,7 +233,8 @@ class Conversion:
         if part.is_multipart and part.subtype in (b"signed", b"encrypted"):
             # RFC 1847 section 2.1: whoever carries it leaves the signed part as it is.
             raise Unsendable("5.6.3", "A signed part is not ASCII and must not be converted")
-        if not part.children and part.type in (b"message", b"multipart") and not _is_global(part):
+        is_opaque = part.type in (b"message", b"multipart") and not part.children
+        if is_opaque and not (_is_global(part) or self._encoding(part)):
             # RFC 2046 section 5.2: of messages only those of RFC 6532 and RFC 6533 may be encoded.
             raise Unsendable("5.6.3", "A part of the message cannot be converted to 7 bits")
         if not part.header.blank_line:
@@ -208,27 +259,29 @@ class Conversion:
         added = b""
         if part is root and b"mime-version" not in part.header:
             added = b"MIME-Version: 1.0\r\n"
-        if b"content-type" not in part.header and not part.children:
+        if b"content-type" not in part.header and not part.children and not self._is_ascii(part):
             # RFC 1428 section 3: what the charset is, nobody has said.
             added += b"Content-Type: text/plain; charset=unknown-8bit\r\n"
         return b"%b%bContent-Transfer-Encoding: %b\r\n\r\n" % (fields, added, encoding)
 
-    def _base64(self, part: Part) -> Iterator[bytes]:
-        end = self._body_end(part)
-        for start in range(part.body_start, end, _STEP):
+    def _is_ascii(self, part: Part) -> bool:
+        pieces = range(part.body_start, part.body_end, PIECE)
+        return all(self._data[at : min(at + PIECE, part.body_end)].isascii() for at in pieces)
+
+    def _base64(self, body_start: int, end: int) -> Iterator[bytes]:
+        for start in range(body_start, end, _STEP):
             piece = self._data[start : min(start + _STEP, end)]
             lines = [
                 binascii.b2a_base64(piece[at : at + 57], newline=False)
                 for at in range(0, len(piece), 57)
             ]
-            if start > part.body_start:
+            if start > body_start:
                 yield b"\r\n"
             yield b"\r\n".join(lines)
         if end == len(self._data):
             yield b"\r\n"
 
-    def _quoted_printable(self, part: Part) -> Iterator[bytes]:
-        start, end = part.body_start, self._body_end(part)
+    def _quoted_printable(self, start: int, end: int) -> Iterator[bytes]:
         while start < end:
             cut = end
             if end - start > _STEP:
