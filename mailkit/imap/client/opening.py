@@ -43,6 +43,16 @@ async def _open(connection: Connection) -> None:
         await capability(connection)
 
 
+async def log_in_anew(connection: Connection, credentials: Credentials) -> None:
+    """For another user.
+
+    :raises AuthFailed: the server refuses, or there is no safe way.
+    """
+    await log_in(connection, credentials)
+    if not connection.facts.announced:
+        await capability(connection)
+
+
 async def capability(connection: Connection) -> frozenset[str]:
     """Ask for the capabilities."""
     await connection.run(Command("CAPABILITY", patience=connection.settings.timeouts.login))

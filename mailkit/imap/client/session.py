@@ -15,7 +15,7 @@ from mailkit.imap.client.errors import WrongState
 from mailkit.imap.client.idle import Idling
 from mailkit.imap.client.messages import MessageCommands
 from mailkit.imap.client.notify import EventGroup, Notifying
-from mailkit.imap.client.opening import capability, log_in, open_connection
+from mailkit.imap.client.opening import log_in_anew, open_connection
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
@@ -180,11 +180,12 @@ class Session(MessageCommands):
 
     async def unauthenticate(self, credentials: Credentials) -> None:
         """Let somebody else have the connection (RFC 8437): no mailbox is selected then, and nothing
-        enabled.
+        enabled. Once the server has agreed, the connection is closed where the new login fails or is
+        cancelled.
 
         :raises NotOffered: the server has no UNAUTHENTICATE.
         :raises WrongState: the connection is compressed.
-        :raises AuthFailed: the server refuses the new user; nobody is logged in.
+        :raises AuthFailed: the server refuses the new user, or does not prove that it knows him.
         """
         self._need("UNAUTHENTICATE")
         connection = self._connection
@@ -192,17 +193,25 @@ class Session(MessageCommands):
             # RFC 8437 section 4.1: that would have to end.
             raise WrongState("The connection is compressed")
 
+        given_up = False
+
         def done(status: Status) -> None:
             if status.condition == "OK":
                 connection.selected = None
                 connection.facts.account = None
+                connection.facts.referrals = ()
                 connection.facts.announced = connection.facts.enabled = frozenset()
+                if given_up:
+                    connection.fail(ClientError("The connection was given up"))
 
         patience = connection.settings.timeouts.login
-        await connection.run(Command("UNAUTHENTICATE", alone=True, patience=patience, done=done))
-        await log_in(connection, credentials)
-        if not connection.facts.announced:
-            await capability(connection)
+        try:
+            command = Command("UNAUTHENTICATE", alone=True, patience=patience, done=done)
+            await connection.run(command)
+        except BaseException:
+            given_up = True
+            raise
+        await connection.depend_on(log_in_anew(connection, credentials))
 
     # The end.
 

@@ -262,7 +262,7 @@ class UserTests(ExtensionTestCase):
     def test_refused(self) -> None:
         self.fails(LoginRefused, self.session.unauthenticate(Credentials("ann", "wrong")))
         self.assertIsNone(self.session.facts.account)
-        self.assertFalse(self.session.closed)
+        self.assertTrue(self.session.closed)
 
     def test_where_it_is_not_possible(self) -> None:
         self.run_it(self.session.compress())
