@@ -35,6 +35,12 @@ _FETCH_ITEM = re.compile(
     re.IGNORECASE,
 )
 
+_STATUS = frozenset(("OK", "NO", "BAD", "BYE"))
+#: Response codes that come before a command's end.
+_IN_CODES = frozenset(("COPYUID", "APPENDUID"))
+#: Commands that messages are told to; SELECT with QRESYNC (RFC 7162 section 3.2.5).
+_TELL_MESSAGES = frozenset(("UID FETCH", "SELECT", "EXAMINE"))
+
 #: What a message to append may be given as: octets, a spool or fetched content, or a binary file
 #: that can seek, from where it stands.
 Source: TypeAlias = bytes | Spool | Content | BinaryIO
@@ -150,10 +156,16 @@ class Command:
 
         :param uid: of the message, where that is known.
         """
+        if response.name in _STATUS:
+            # Not of APPEND or STORE, say: what counts for those comes with the tag.
+            return bool(self.answers & _IN_CODES) or self.name in ("SELECT", "EXAMINE")
+        if response.name == "VANISHED":
+            # RFC 7162 section 3.2.10.1
+            return self.name in _TELL_MESSAGES
         if response.name not in ("FETCH", "UIDFETCH"):
             return self.fetches is None and self.name != "IDLE"
         if self.fetches is None:
-            return self.name == "UID FETCH"
+            return self.name in _TELL_MESSAGES
         return uid is None or uid in self.fetches
 
 

@@ -96,6 +96,7 @@ _TOO_LARGE = re.compile(
 _ANSWERED = re.compile(rb'\* ESEARCH \(TAG "?(?P<tag>[A-Z0-9]+)"?\)', re.IGNORECASE)
 _PAGE = re.compile(rb"-?\d{1,20}:-?\d{1,20}")
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
+_CODES_OF_WORDS = frozenset(("CAPABILITY", "PERMANENTFLAGS"))
 # What matters on the way to the end of a response code.
 _CODE_MARK = re.compile(rb"[\"\]]|\\.", re.DOTALL)
 
@@ -162,6 +163,9 @@ def _status(text: Text) -> Status:
         name = text.match(_CODE_NAME, "A response code").decode("utf-8", "replace").upper()
         end = _end_of_code(text)
         code = ResponseCode(name, text.data[text.position : end].strip(b" "))
+        if name in _CODES_OF_WORDS:
+            # Whoever takes them over cannot pass them over any more.
+            words(code.arguments, text.limits)
         text.position = end + 1
         text.accept(b" ")
     return Status(condition.decode("ascii"), code, text.rest().decode("utf-8", "replace"))

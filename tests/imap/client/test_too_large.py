@@ -248,8 +248,50 @@ class CommandTests(SynchronousTestCase):
             self.assertTrue(self.wire.session.closed, octets[:20])
 
     def test_vanished_earlier(self) -> None:
-        self.wire.say(b"* VANISHED (EARLIER) %b1\r\n" % (b"1," * 1000))
+        octets = b"* VANISHED (EARLIER) %b1\r\n" % (b"1," * 1000)
+        self.wire.say(octets)
         self.usable()
+        self.wire.session._connection.facts.announced |= {"QRESYNC"}
+        fetching = self.wire.session.fetch("1:*", "FLAGS", changed_since=5, vanished=True)
+        results = self.wire.start(fetching._all())
+        stored = self.wire.start(self.wire.session.noop())
+        self.wire.say(octets + b"m3 OK x\r\nm4 OK x\r\n")
+        results[0].trap(ResponseTooLarge)
+        self.assertEqual(stored, [None])
+        self.usable()
+
+    def test_messages_in_the_answer_to_select(self) -> None:
+        for octets in (b"* 1 FETCH (UID 1 FLAGS (%b))", b"* VANISHED (EARLIER) %b"):
+            self.setUp()
+            results = self.wire.start(self.wire.session.select("Other"))
+            self.wire.say(octets % (b"x" * 1000) + b"\r\nm2 OK x\r\n")
+            results[0].trap(ResponseTooLarge)
+            self.usable()
+
+    def test_text_beside_a_command(self) -> None:
+        """What was done counts as done."""
+        results = self.wire.start(self.wire.session.append("INBOX", b"x"))
+        self.wire.say(b"+ go\r\n* OK %b\r\nm2 OK [APPENDUID 1 5] x\r\n" % (b"x" * 300))
+        self.assertEqual(results[0].uids, [5])
+        self.wire.session._connection.facts.announced |= {"MOVE"}
+        results = self.wire.start(self.wire.session.move([1], "x"))
+        self.wire.say(b"* OK [COPYUID 1 %b\r\nm3 OK x\r\n" % (b"1," * 300))
+        results[0].trap(ResponseTooLarge)
+
+    def test_response_codes(self) -> None:
+        for code in (b"CAPABILITY", b"PERMANENTFLAGS"):
+            wire = limited(tokens=5)
+            octets = b"OK [%b A B C D E F] x\r\n" % code
+            first = wire.start(wire.session.noop())
+            wire.say(b"* %bm1 OK x\r\n" % octets)
+            second = wire.start(wire.session.noop())
+            wire.say(b"m2 %b" % octets)
+            self.assertEqual(first, [None])
+            second[0].trap(ResponseTooLarge)
+            third = wire.start(wire.session.select("INBOX"))
+            wire.say(b"* %bm3 OK x\r\n" % octets)
+            third[0].trap(ResponseTooLarge)
+            self.assertFalse(wire.session.closed)
 
     def test_each_command_has_room_of_its_own(self) -> None:
         wire = limited(line=100, skipped=5000)
