@@ -11,6 +11,7 @@ from mailkit.auth.totp import SplitPassword, use_nothing
 from mailkit.hiding import hiding
 from mailkit.identity import AppPassword, Login, LoginAttempt, SecondFactor
 from mailkit.imap.client.commands import Command as IMAPCommand
+from mailkit.imap.client.values import AuthorizedURLs, FetchedURLs
 from mailkit.imap.connection import _Line
 from mailkit.imap.fetch import Section
 from mailkit.imap.reader import CommandOctets
@@ -38,6 +39,8 @@ class SecretTests(SynchronousTestCase):
             factor,
             SplitPassword(CANARY, use_nothing),
             Where(bind_password=OCTETS),
+            AuthorizedURLs((CANARY,)),
+            FetchedURLs({CANARY: OCTETS}),
             parse_command(b"PASS " + OCTETS),
             make_command("PASS", CANARY),
             IMAPCommand("LOGIN").add(CANARY),

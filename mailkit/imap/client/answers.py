@@ -7,6 +7,7 @@ told to whoever waits for changes.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 from mailkit.imap.client.responses import Typed
@@ -14,6 +15,9 @@ from mailkit.imap.client.values import Listing, MailboxStatus
 from mailkit.imap.grammar import canonical
 from mailkit.imap.patterns import Automaton, automaton, simplify
 from mailkit.model import INBOX, SEPARATOR
+
+#: Separators of one server: names with yet another one count as news, too.
+MAX_SEPARATORS = 8
 
 
 class Listed:
@@ -27,9 +31,8 @@ class Listed:
         self._patterns = tuple(patterns)
         self._with_gone = with_gone
         self._names: set[str] = set()
-        # What tells whether names with a separator match: of the separator that came last.
-        self._separator: str | None = None
-        self._tests = self._make_tests()
+        # What tells whether names match, by their separator.
+        self._tests: dict[str | None, Automaton] = {}
         #: All that may be of the answer, in the order of the server.
         self.found: list[Listing] = []
 
@@ -48,17 +51,19 @@ class Listed:
     def _matches(self, response: Listing) -> bool:
         if "*" in self._patterns:
             return True
-        if response.separator != self._separator:
-            self._separator = response.separator
-            self._tests = self._make_tests()
-        name = self._plain(response.name)
-        return self._tests.matches(name, len(INBOX) if canonical(name).startswith(INBOX) else 0)
+        separator = response.separator
+        tests = self._tests.get(separator)
+        if tests is None:
+            if len(self._tests) >= MAX_SEPARATORS:
+                return False
+            tests = automaton(simplify(_plain(each, separator)) for each in self._patterns)
+            self._tests[separator] = tests
+        name = _plain(response.name, separator)
+        return tests.matches(name, len(INBOX) if canonical(name).startswith(INBOX) else 0)
 
-    def _make_tests(self) -> Automaton:
-        return automaton(simplify(self._plain(pattern)) for pattern in self._patterns)
 
-    def _plain(self, text: str) -> str:
-        return text.replace(self._separator, SEPARATOR) if self._separator else text
+def _plain(text: str, separator: str | None) -> str:
+    return text.replace(separator, SEPARATOR) if separator else text
 
 
 class Asked:
@@ -68,7 +73,9 @@ class Asked:
         self._name = canonical(name)
         self._items = frozenset(item.upper() for item in items)
         self._answer: MailboxStatus | None = None
+        # What may be the answer, and whether it has the very name.
         self._other: MailboxStatus | None = None
+        self._named = False
 
     def collect(self, response: Typed) -> bool:
         """Take a response; true for one that is only the answer."""
@@ -79,11 +86,18 @@ class Asked:
             self._answer = response
             return True
         # Servers may write the name otherwise, or leave items out.
-        if named or self._other is None or self._other.name != self._name:
-            self._other = response
+        if named or (_alike(response.name, self._name) and not self._named):
+            self._other, self._named = response, named
         return False
 
     @property
     def found(self) -> MailboxStatus | None:
         """The answer, or what is likely to be it."""
         return self._answer or self._other
+
+
+def _alike(*names: str) -> bool:
+    first, second = (
+        unicodedata.normalize("NFKC", name).casefold().rstrip("/.\\") for name in names
+    )
+    return first == second

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias, Union
 
 from mailkit._typing import override
 from mailkit.client.content import Content
+from mailkit.hiding import hiding
 from mailkit.mime.decoding import make_decoder
 from mailkit.mime.envelope import MessageEnvelope
 from mailkit.mime.headers import unfold
@@ -262,12 +263,14 @@ class MetadataChanged(NamedTuple):
     entries: tuple[str, ...]
 
 
+@hiding("urls")
 class AuthorizedURLs(NamedTuple):
     """GENURLAUTH (RFC 4467)."""
 
     urls: tuple[str, ...]
 
 
+@hiding("contents")
 class FetchedURLs(NamedTuple):
     """URLFETCH (RFC 4467): octets by URL, None for what is not given."""
 

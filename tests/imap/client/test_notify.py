@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,8 +17,10 @@ from mailkit.imap.client import (
     NotOffered,
     ProtocolError,
     Refused,
+    answers,
 )
 from mailkit.imap.client import idle as idling
+from mailkit.imap.patterns import Automaton, automaton
 from mailkit.model import FlagOp
 from tests.imap.client.support import SETTINGS, Client, Script, Wire, login
 from tests.imap.support import Server, now
@@ -168,6 +171,31 @@ class ScriptedTests(SynchronousTestCase):
         )
         self.assertEqual(wire.run(session.status("x/", ["MESSAGES"])).name, "x")
         self.assertEqual([each.name for each in self.told(wire, changes)], ["x"])
+
+    def test_a_status_of_another_mailbox_alone(self) -> None:
+        wire, session = self.open((b"STATUS x (MESSAGES)", b"* STATUS xy (MESSAGES 9)\r\n" + OK))
+        (failure,) = wire.start(session.status("x", ["MESSAGES"]))
+        failure.trap(ProtocolError)
+
+    def test_names_with_changing_separators(self) -> None:
+        """Patterns are not prepared anew for each name."""
+        calls: list[object] = []
+
+        def count(patterns: Iterable[str]) -> Automaton:
+            calls.append(patterns)
+            return automaton(patterns)
+
+        self.patch(answers, "automaton", count)
+        listed = answers.Listed(["a.*"], with_gone=False)
+        for number in range(100):
+            for separator in (*"./", None):
+                name = f"a{separator or ','}{number}"
+                listing = Listing(name, frozenset(), separator, False, None)
+                self.assertEqual(listed.collect(listing), separator == ".", listing)
+        self.assertEqual(len(calls), 3)
+        for separator in map(chr, range(0x21, 0x7F)):
+            listed.collect(Listing(f"x{separator}", frozenset(), separator, False, None))
+        self.assertEqual(len(calls), answers.MAX_SEPARATORS)
 
     def test_the_answer_to_list_is_no_change(self) -> None:
         wire, session, changes = self.listen_to(
