@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
@@ -17,6 +18,7 @@ from zope.interface import alsoProvides, implementer
 
 from mailkit.auth.located import MAX_LENGTH, text_of
 from mailkit.auth.names import prepared_name
+from mailkit.auth.pacing import Refusals
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.turns import Entrance
@@ -35,19 +37,27 @@ MAX_WAIT = 20.0
 #: Stored passwords of users seen lately, whose like a user that does not exist is given.
 MAX_LIKENESSES = 64
 
+#: Called with the name of the account, once its password is found to be right; whoever is not to be
+#: let in all the same is refused there.
+Confirm = Callable[[str], Awaitable[None]]
+
+
+async def confirm_nothing(account: str) -> None:
+    """The password is enough."""
+
 
 @implementer(ICredentialsChecker, IClosableUserBase)
 class UserBaseChecker:
     """Checks passwords by a user base. The avatar id is the name of the account.
 
-    A user that does not exist and a wrong password fail with the same text, after the same time.
-    What goes wrong in the base is a temporary failure, never a wrong password. When the base can be
+    A user that does not exist and a wrong password fail with the same text, after the same time; where
+    the base itself verifies passwords, refusals are held back for that. What goes wrong in the base is a temporary failure, never a wrong password. When the base can be
     asked for users, so can this.
 
     :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both. Where it verifies passwords,
         an attribute ``at_once`` may say how many it can at the same time.
     :param hasher: verifies stored passwords; of its own when None.
-    :param clock: source of time for those who wait; the reactor when None.
+    :param clock: source of time for those who wait, and refusals; the reactor when None.
     :raises TypeError: it provides neither.
     """
 
@@ -69,6 +79,12 @@ class UserBaseChecker:
             alsoProvides(self, IUserLookup)
         elif not self._verifies:
             raise TypeError(f"{base!r} provides neither IUserLookup nor IPasswordVerifier")
+        if clock is None:
+            from twisted.internet import reactor
+
+            clock = cast(IReactorTime, reactor)
+        self._clock = clock
+        self._refusals = Refusals(clock)
         at_once = getattr(base, "at_once", AT_ONCE)
         self._entrance = Entrance(at_once, MAX_WAITING, MAX_WAIT, clock)
         self._key = os.urandom(16)
@@ -84,10 +100,20 @@ class UserBaseChecker:
         address = getattr(credentials, "address", "")
         return run(self.check(credentials.username, credentials.password, address))
 
-    async def check(self, username: bytes | str, password: bytes | str, address: str = "") -> str:
+    async def check(
+        self,
+        username: bytes | str,
+        password: bytes | str,
+        address: str = "",
+        *,
+        confirm: Confirm = confirm_nothing,
+        anew: bool = False,
+    ) -> str:
         """Name of the account whose password it is.
 
         :param address: the client's: where passwords wait to be verified, addresses take turns.
+        :param confirm: asks what else is needed. What it refuses takes the time of a wrong password.
+        :param anew: it will refuse, so that no password is taken from memory.
         :raises UnauthorizedLogin: there is none.
         :raises TemporaryFailure: the base cannot tell just now.
         """
@@ -100,30 +126,58 @@ class UserBaseChecker:
         if not login or not password or "\0" in login or b"\0" in password:
             raise UnauthorizedLogin
         if self._verifies:
-            return await self._verify(login, password, address)
+            return await self._verify(login, password, address, confirm)
         found = await self.find_login(login)
         if found is None and (prepared := prepared_name(login)) is not None:
             found = await self.find_login(prepared)
-        return await self._compare(login, found, password, address)
+        return await self._compare(login, found, password, address, confirm, anew)
 
-    async def _verify(self, login: str, password: bytes, address: str) -> str:
+    async def _verify(self, login: str, password: bytes, address: str, confirm: Confirm) -> str:
         """Let the base verify it, when it is the address's turn."""
         await self._entrance.enter(address)
+        begun = self._clock.seconds()
         good: bool | None = None
+        try:
+            account = await self._ask_for_account(login, password, begun)
+            # What counts does so at once; only the answer waits.
+            await confirm(account)
+            good = True
+        except LoginFailed as error:
+            good, refusal = False, error
+        finally:
+            self._entrance.leave(address, good)
+        if good:
+            # As it is: it may be one for whom no account is made.
+            return account
+        await self._refusals.hold_back(begun)
+        raise refusal
+
+    async def _ask_for_account(self, login: str, password: bytes, begun: float) -> str:
+        """The account whose password it is, as the base has it.
+
+        :param begun: when it is asked.
+        :raises LoginFailed: nobody's.
+        """
         try:
             account: str | None = await self._ask("verify_password", login=login, password=password)
             if account is None and (prepared := prepared_name(login)) is not None:
-                login = prepared
-                account = await self._ask("verify_password", login=login, password=password)
-            good = account is not None
-        finally:
-            self._entrance.leave(address, good)
-        if account is None:
-            raise UnauthorizedLogin
-        # As it is: it may be one for whom no account is made.
+                account = await self._ask("verify_password", login=prepared, password=password)
+            if account is None:
+                raise UnauthorizedLogin
+        except LoginFailed:
+            self._refusals.note(begun)
+            raise
         return account
 
-    async def _compare(self, login: str, found: Login | None, password: bytes, address: str) -> str:
+    async def _compare(
+        self,
+        login: str,
+        found: Login | None,
+        password: bytes,
+        address: str,
+        confirm: Confirm,
+        anew: bool,
+    ) -> str:
         if self._hasher is None:
             self._hasher = PasswordHasher()
         # For users too, as it takes its time.
@@ -132,9 +186,12 @@ class UserBaseChecker:
             await self._hasher.verify_nobody(password, address, likeness)
             raise UnauthorizedLogin
         self._remember(found.password_hash)
-        if not await self._hasher.verify(found.password_hash, password, address):
-            raise WrongPassword(found.account)
-        return found.account
+        account = found.account
+        if not await self._hasher.judge(
+            found.password_hash, password, address, lambda: confirm(account), anew=anew
+        ):
+            raise WrongPassword(account)
+        return account
 
     def _remember(self, stored: str) -> None:
         if stored not in self._likenesses:

@@ -20,6 +20,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.restrictions import Restrictions
 from mailkit.auth.scram import KeyMaker
+from mailkit.auth.totp import use_nothing
 from mailkit.coroutines import run
 from mailkit.errors import MailError
 from mailkit.identity import Login
@@ -108,7 +109,8 @@ class DirectoryChecker:
             account = login.account if login else name or ""
             if await app_passwords.verify(str(account), app_password, protocol, address):
                 return str(account)
-        use, anew = None, False
+        use: Callable[[], Awaitable[None]] = use_nothing
+        anew = False
         if login is not None and login.restricted:
             split = await self._restrictions.judge(login, password, protocol)
             if split is None:
@@ -120,17 +122,8 @@ class DirectoryChecker:
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise refusal
-        if use is not None and anew and self._hasher.remembers(login.password_hash, password):
-            # It counts at once, as a right code would be taken at once; only the answer waits.
-            try:
-                await use()
-            finally:
-                await self._hasher.verify(login.password_hash, password, address, anew=True)
-        else:
-            if not await self._hasher.verify(login.password_hash, password, address, anew=anew):
-                raise refusal
-            if use is not None:
-                await use()
+        if not await self._hasher.judge(login.password_hash, password, address, use, anew=anew):
+            raise refusal
         if not login.restricted:
             self._make_keys(login, password)
         # What the directory knew besides the name may have changed meanwhile.

@@ -19,7 +19,6 @@ from zope.interface import alsoProvides, implementer
 
 from mailkit._typing import override
 from mailkit.auth.names import canonical_name, complete_name, expand
-from mailkit.auth.pacing import even_out
 from mailkit.auth.passwords import prepare_password
 from mailkit.auth.schemes import with_scheme
 from mailkit.auth.workers import (
@@ -160,7 +159,6 @@ class LDAPUsers:
         self._scheme = scheme
         self.at_once = threads
         self._domains = tuple(domains)
-        self._reactor: Any = reactor
         self._sessions = _Sessions(
             servers, where, start_tls, "mailkit-ldap", reactor, threads=threads, timeout=timeout
         )
@@ -184,13 +182,8 @@ class LDAPUsers:
         # RFC 4513 section 5.1.2: with an empty password it would bind, as nobody.
         if not octets or not _is_plain(name) or not _is_text(octets):
             return None
-        begun = self._reactor.seconds()
         entry = await self._ask(lambda: self._sessions.bind(name, octets))
-        if entry is None:
-            # Who is not found has not been asked for his password.
-            await even_out(self._reactor, begun)
-            return None
-        return self._account(entry, name)
+        return None if entry is None else self._account(entry, name)
 
     async def close(self) -> None:
         self._sessions.close()

@@ -8,12 +8,13 @@ import hmac
 import os
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import argon2
+from twisted.cred.error import LoginFailed
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
@@ -253,6 +254,35 @@ class PasswordHasher:
         waiter = verification.new_waiter()
         self._submit(job)
         return waiter
+
+    async def judge(
+        self,
+        stored: str,
+        password: str | bytes,
+        address: str,
+        confirm: Callable[[], Awaitable[None]],
+        *,
+        anew: bool = False,
+    ) -> bool:
+        """Whether the password is the one of that hash; where it is, what else is needed is asked.
+
+        :param address: the client's; addresses take turns.
+        :param confirm: asks; what it refuses takes the time of a wrong password.
+        :param anew: it will refuse.
+        :raises LoginFailed: ``confirm`` has refused.
+        :raises TemporaryFailure: too many wait.
+        """
+        remembered = self.remembers(stored, password)
+        if not remembered and not await self.verify(stored, password, address, anew=anew):
+            return False
+        try:
+            # What counts does so at once, as what is right is taken at once.
+            await confirm()
+        except LoginFailed:
+            if remembered:
+                await self.verify(stored, password, address, anew=True)
+            raise
+        return True
 
     def _forget(self, login: bytes, verification: _Verification) -> None:
         # After one that was given up, another for the same login may run already.

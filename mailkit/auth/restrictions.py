@@ -8,10 +8,11 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import implementer
 
 from mailkit.auth.app_passwords import AppPasswords, scope_of
+from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.located import MAX_LENGTH, LocatedPassword, text_of
 from mailkit.auth.names import prepared_name
 from mailkit.auth.refusals import WrongPassword
@@ -70,6 +71,9 @@ class RestrictedChecker:
 
     So a user base elsewhere does not let in whom the directory would not.
 
+    A :class:`~mailkit.auth.bases.UserBaseChecker` lets what is refused here take the time of a wrong
+    password. Of others nobody knows what that is: they are refused when they have answered.
+
     :param inner: knows users and passwords.
     """
 
@@ -91,49 +95,40 @@ class RestrictedChecker:
 
     async def _check(self, credentials: Any) -> Any:
         login = await self._find(credentials.username)
-        asked = credentials
-        hidden = False
+        username, password = credentials.username, credentials.password
+        address = getattr(credentials, "address", "")
+        protocol = getattr(credentials, "protocol", "")
         use: Callable[[], Awaitable[None]] = use_nothing
+        hidden = False
         if login is None or not login.restricted:
-            self._restrictions.pretend(credentials.password)
+            self._restrictions.pretend(password)
         else:
-            protocol = getattr(credentials, "protocol", "")
-            split = await self._restrictions.judge(login, credentials.password, protocol)
-            if split is None:
-                # It takes the time of any other wrong password.
-                await maybeDeferred(self._inner.requestAvatarId, credentials)
-                raise WrongPassword(str(login.account))
-            address = getattr(credentials, "address", "")
-            password, use, hidden = split
-            asked = LocatedPassword(credentials.username, _octets(password), address, protocol)
-        # What was typed is wrong, code and all.
-        avatar_id = await self._ask(asked, beside=credentials if hidden else None)
-        found = await self._find(avatar_id)
-        if (
-            found is not None
-            and found.restricted
-            and (login is None or str(login.account) != str(found.account))
-        ):
-            # The user base has another name for the account, by which nothing could be asked for.
-            raise WrongPassword(str(found.account))
-        await use()
+            account = str(login.account)
+            split = await self._restrictions.judge(login, password, protocol)
+            # As it was typed it may be right, but not enough.
+            password, use, hidden = split or (password, lambda: _refuse(account), True)
+
+        async def confirm(avatar_id: Any) -> None:
+            found = await self._find(avatar_id)
+            if (
+                found is not None
+                and found.restricted
+                and (login is None or str(login.account) != str(found.account))
+            ):
+                # The user base has another name for the account, by which nothing could be asked for.
+                raise WrongPassword(str(found.account))
+            await use()
+
+        if isinstance(self._inner, UserBaseChecker):
+            return await self._inner.check(
+                username, password, address, confirm=confirm, anew=hidden
+            )
+        asked = credentials
+        if password != credentials.password:
+            asked = LocatedPassword(username, _octets(password), address, protocol)
+        avatar_id = await maybeDeferred(self._inner.requestAvatarId, asked)
+        await confirm(avatar_id)
         return avatar_id
-
-    async def _ask(self, credentials: Any, *, beside: Any) -> Any:
-        """What the other checker says.
-
-        :param beside: wrong ones that it is asked about at the same time, or None: the answer, whatever
-            it is, does not come before theirs, as bases take their time over a wrong password.
-        """
-        if beside is None:
-            return await maybeDeferred(self._inner.requestAvatarId, credentials)
-        # The right ones last: some bases forget wrong ones then.
-        asked = [maybeDeferred(self._inner.requestAvatarId, each) for each in (beside, credentials)]
-        answers: Any = await DeferredList(asked, consumeErrors=True)
-        good, answer = answers[-1]
-        if not good:
-            answer.raiseException()
-        return answer
 
     async def _find(self, name: Any) -> Login | None:
         text = text_of(name) if isinstance(name, (bytes, str)) and len(name) <= MAX_LENGTH else None
@@ -143,6 +138,10 @@ class RestrictedChecker:
         if found is None and (prepared := prepared_name(text)) is not None:
             found = await self._directory.find_login(login=prepared)
         return found
+
+
+async def _refuse(account: str) -> None:
+    raise WrongPassword(account)
 
 
 def _octets(password: bytes | str) -> bytes:

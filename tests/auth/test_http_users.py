@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from mailkit.auth import http_users
+from mailkit.auth import http_users, pacing
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.http_users import HTTPUsers
 from mailkit.errors import AccountDisabled, MailError, PasswordExpired, TemporaryFailure
@@ -73,6 +73,8 @@ class ProgramCase(TestCase):
 
 class HTTPContractTests(UserBaseContract, ProgramCase):
     async def make_checker(self, users: Mapping[str, str]) -> UserBaseChecker:
+        self.patch(pacing, "STEP", 0.01)
+        self.patch(pacing, "LONGEST", 0.0)
         self.serve(users)
         return UserBaseChecker(self.make(find=True))
 

@@ -11,9 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.auth import ldap
 from mailkit.auth.names import expand
-from mailkit.auth.pacing import even_out
 from mailkit.auth.workers import UnusableAnswer
-from mailkit.coroutines import run
 
 URL = "ldap://127.0.0.1"
 
@@ -32,17 +30,6 @@ class EscapeTests(SynchronousTestCase):
             expand("uid=%n,dc=%d", "a,b@example.org", ldap.escape), "uid=a\\2cb,dc=example\\2eorg"
         )
         self.assertEqual(expand("(&(a=%u)(b=%%))", "*", ldap.escape), "(&(a=\\2a)(b=%))")
-
-
-class PacingTests(SynchronousTestCase):
-    def test_refusals_come_at_multiples_of_a_time(self) -> None:
-        for seconds in (0.0, 0.2, 0.49, 0.7):
-            clock: Any = Clock()
-            clock.advance(seconds)
-            told: list[float] = []
-            run(even_out(clock, 0.0)).addCallback(lambda _, c=clock, t=told: t.append(c.seconds()))
-            clock.pump([0.01] * 60)
-            self.assertAlmostEqual(told[0], 0.5 if seconds < 0.5 else 1.0, delta=0.02)
 
 
 class SecretTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
-from mailkit.auth import pam_users
+from mailkit.auth import pacing, pam_users
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.pam_users import PAMUsers
 from mailkit.errors import AccountDisabled, PasswordExpired, TemporaryFailure
@@ -70,6 +70,8 @@ class PAMContractTests(UserBaseContract, TestCase):
     skip = missing()
 
     async def make_checker(self, users: Mapping[str, str]) -> UserBaseChecker:
+        self.patch(pacing, "STEP", 0.01)
+        self.patch(pacing, "LONGEST", 0.0)
         self.service = Service(self, FILE, users)
         return UserBaseChecker(pam_users.make(self.service.name))
 
