@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterable, Sequence
 
 from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite.records import MARKER_SIZE
-from mailkit.store.sqlite.segments import Marking, list_segments, read_head, segment_name
+from mailkit.store.sqlite.segments import (
+    Head,
+    Marking,
+    has_marker,
+    list_segments,
+    read_head,
+    segment_name,
+)
 
 # Settings with the fields of a marking.
 _NAMES = "log_marker", "log_marked_from"
@@ -24,12 +32,33 @@ def find_marking(directory: str) -> Marking:
     """
     marker, since = b"", 1
     for number in list_segments(directory):
-        with open(os.path.join(directory, segment_name(number)), "rb", buffering=0) as file:
-            head = read_head(file.fileno())
+        head = _read_head(directory, number)
         if head is not None:
             marker = head.marker or marker
             since = since if head.marker else number + 1
     return Marking(marker, since)
+
+
+def find_since(directory: str, marker: bytes) -> int:
+    """:attr:`Marking.since` by what is in a log's segments, where no index tells it.
+
+    A segment whose head is damaged, and in which the marker is nowhere, comes from before it.
+
+    :raises OSError: they can't be read.
+    """
+    since = 1
+    for number in list_segments(directory):
+        head = _read_head(directory, number)
+        # None of those behind the first that has it is without.
+        if head.marker if head is not None else has_marker(directory, number, marker):
+            break
+        since = number + 1
+    return since
+
+
+def _read_head(directory: str, number: int) -> Head | None:
+    with open(os.path.join(directory, segment_name(number)), "rb", buffering=0) as file:
+        return read_head(file.fileno())
 
 
 def read_marking(index: sqlite3.Connection) -> Marking:
@@ -37,11 +66,26 @@ def read_marking(index: sqlite3.Connection) -> Marking:
 
     :raises StoreCorrupt: nothing.
     """
-    rows = dict(index.execute("SELECT name, value FROM setting WHERE name IN (?, ?)", _NAMES))
-    marker, since = map(rows.get, _NAMES)
-    if type(marker) is not bytes or len(marker) != MARKER_SIZE or type(since) is not int:
+    rows = index.execute("SELECT name, value FROM setting WHERE name IN (?, ?)", _NAMES)
+    marking = pick_marking(rows.fetchall())
+    if marking is None:
         raise StoreCorrupt("The index lacks the marker of the log; run: mailkit repair")
+    return marking
+
+
+def pick_marking(settings: Iterable[Sequence[object]]) -> Marking | None:
+    """What rows of an index's settings say; None for nothing."""
+    # A damaged index's table may lack a column.
+    values = {row[0]: row[-1] for row in settings}
+    marker, since = values.get(_NAMES[0]), values.get(_NAMES[1])
+    if type(marker) is not bytes or len(marker) != MARKER_SIZE or type(since) is not int:
+        return None
     return Marking(marker, since)
+
+
+def forget_marking(index: sqlite3.Connection) -> None:
+    """Let an index say nothing."""
+    index.execute("DELETE FROM setting WHERE name IN (?, ?)", _NAMES)
 
 
 def write_marking(index: sqlite3.Connection, marking: Marking) -> None:

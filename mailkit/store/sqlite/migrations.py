@@ -520,3 +520,6 @@ MIGRATIONS: Sequence[str] = (
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")
+
+#: Number of the step that brought the marker of the log.
+MARKED = MIGRATIONS.index(_STEP_35) + 1

@@ -28,11 +28,18 @@ from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.disk import sync_directory
 from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.lock import DirectoryLock
-from mailkit.store.sqlite.marking import find_marking, read_marking, write_marking
-from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
+from mailkit.store.sqlite.marking import (
+    find_marking,
+    find_since,
+    forget_marking,
+    pick_marking,
+    read_marking,
+    write_marking,
+)
+from mailkit.store.sqlite.migrations import DERIVED, MARKED, MIGRATIONS
 from mailkit.store.sqlite.replay import Replay
 from mailkit.store.sqlite.schema import INDEX_NAME, UNREADABLE, configure, connect, migrate
-from mailkit.store.sqlite.segments import Marking, list_segments
+from mailkit.store.sqlite.segments import Marking, has_marker, list_segments
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 from mailkit.store.sqlite.versions import refuse_newer, version_of
 
@@ -115,7 +122,8 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
         fresh = read_marking(connection)
         filled = _fill(connection, directory, log_directory, report)
         connection.execute("BEGIN")
-        marking = _settle_marking(connection, log_directory, fresh, filled)
+        told = _read_told(connection, directory, log_directory, filled)
+        marking = _settle_marking(connection, log_directory, fresh, told)
         replay = Replay(connection, log_directory, marking, int(time.time()))
         replay.run()
         for table in ("app_password", "scram_key", "fetched"):
@@ -184,20 +192,40 @@ def _fill(
     return copied
 
 
+def _read_told(
+    connection: sqlite3.Connection, directory: str, log_directory: str, filled: bool
+) -> Marking | None:
+    """What the old index, or a copy of it, says of the log's records; None for nothing.
+
+    :param filled: the new index has rows of the other. That may be older than the marker.
+    """
+    if filled:
+        # One that lacks it is no worse than none.
+        with suppress(StoreCorrupt):
+            return read_marking(connection)
+    _, rows, _ = _read_table(os.path.join(directory, INDEX_NAME), "setting", ["name"], ["value"])
+    told = pick_marking(rows)
+    # What is read of a damaged page may be anything: by another marker all mail would be lost.
+    if told is not None and any(
+        has_marker(log_directory, number, told.marker) for number in list_segments(log_directory)
+    ):
+        return told
+    return None
+
+
 def _settle_marking(
-    connection: sqlite3.Connection, log_directory: str, fresh: Marking, filled: bool
+    connection: sqlite3.Connection, log_directory: str, fresh: Marking, told: Marking | None
 ) -> Marking:
     """How the log's records are told, which the new index says, too.
 
     :param fresh: that the new index was made with.
-    :param filled: with rows of another index. That may be older than the marker.
+    :param told: by the old index, or a copy.
     """
     found = find_marking(log_directory)
-    if filled:
-        # One that lacks it is no worse than none.
-        with suppress(StoreCorrupt):
-            known = read_marking(connection)
-            found = Marking(found.marker or known.marker, max(found.since, known.since))
+    if told is not None:
+        found = Marking(found.marker or told.marker, max(found.since, told.since))
+    elif found.marker:
+        found = Marking(found.marker, find_since(log_directory, found.marker))
     if found.marker:
         write_marking(connection, found)
     else:
@@ -236,6 +264,9 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
         try:
             # An index that does not fit its table is not damage for quick_check.
             copy_tables(connection, "source", "main", "WHERE true")
+            if version < MARKED:
+                # It has just been given one that the log does not know.
+                forget_marking(connection)
             if summaries:
                 for table in DERIVED:
                     connection.execute(

@@ -99,6 +99,12 @@ class Record(NamedTuple):
         return self.position + self.header.size + self.header.meta_length
 
 
+def has_marker(directory: str, number: int, marker: bytes) -> bool:
+    """Whether the octets of a store's marker are anywhere in a segment."""
+    with open(os.path.join(directory, segment_name(number)), "rb", buffering=0) as file:
+        return _find(file, 0, marker) < os.fstat(file.fileno()).st_size
+
+
 def scan_segment(
     directory: str,
     number: int,

@@ -11,17 +11,16 @@ from pathlib import Path
 
 from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite import SQLiteStore, compact
-from mailkit.store.sqlite.marking import find_marking, read_marking
-from mailkit.store.sqlite.migrations import MIGRATIONS
+from mailkit.store.sqlite.marking import find_marking, find_since, read_marking
+from mailkit.store.sqlite.migrations import MARKED, MIGRATIONS
 from mailkit.store.sqlite.records import BODY, encode_header
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME, open_index
 from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, scan_segment
+from mailkit.store.sqlite.snapshot import snapshot_name
 
 from .helpers import ANN, BOB, StoreTestCase, message
 
-#: The step that made the marker.
-(MARKED,) = (n for n, step in enumerate(MIGRATIONS) if "log_marker" in step)
 #: Some sender's guess.
 GUESS = b"sixteen octets.."
 
@@ -33,6 +32,21 @@ class MarkingTestCase(StoreTestCase):
     def lose_index(self, name: str = INDEX_NAME) -> None:
         for suffix in ("", "-wal", "-shm"):
             Path(self.directory, name + suffix).unlink(missing_ok=True)
+
+    def damage_index(self, *statements: str) -> None:
+        """Destroy its table of messages, and change it as told."""
+        index = Path(self.directory, INDEX_NAME)
+        with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (page,) = connection.execute(
+                "SELECT rootpage FROM sqlite_schema WHERE name = 'message'"
+            ).fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+        with index.open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
 
     def spoil(self, octets: bytes, segment: int = 1) -> None:
         """Damage the first place where there are such octets."""
@@ -68,6 +82,19 @@ class ForgeryTests(MarkingTestCase):
         await self.deliver(store, message(3))
         await self.close_store(store)
         return forged
+
+    async def test_the_marker_is_read_out_of_a_damaged_index(self) -> None:
+        await self.fill()
+        log = os.path.dirname(self.segment())
+        _, second, _ = scan_segment(log, 1, find_marking(log))
+        octets = bytearray(self.segment().read_bytes())
+        octets[second.position + 20] ^= 1
+        octets[:SEGMENT_HEAD_SIZE] = bytes(SEGMENT_HEAD_SIZE)
+        self.segment().write_bytes(octets)
+        self.damage_index()
+        store = self.repaired()
+        self.assertEqual(await self.contents(store), [message(1), message(3)])
+        self.assertEqual(await self.contents(store, BOB), [])
 
     async def look(self, *expected: bytes) -> None:
         for lost in (False, True):
@@ -175,6 +202,26 @@ class DamagedHeadTests(MarkingTestCase):
             )
             await self.close_store(store)
 
+    async def test_it_was_told_by_nothing_before(self) -> None:
+        await self.fill()
+        self.lose_index()
+        store = self.repaired()
+        # In a segment with the new index's marker, which the first has not.
+        await self.deliver(store, message(3))
+        await self.close_store(store)
+        self.lose_index()
+        self.assertEqual(await self.contents(self.repaired()), [message(n) for n in (1, 2, 3)])
+
+    async def test_no_mail_is_lost_for_what_a_damaged_index_tells(self) -> None:
+        await self.fill()
+        for wrong in ("randomblob(16)", "randomblob(15)", "'text of 16 octets'", "16"):
+            self.damage_index(f"UPDATE setting SET value = {wrong} WHERE name = 'log_marker'")
+            store = self.repaired()
+            self.assertEqual(await self.contents(store), [message(1), message(2)])
+            await self.close_store(store)
+        self.damage_index("DROP TABLE setting", "CREATE TABLE setting (name TEXT)")
+        self.assertEqual(await self.contents(self.repaired()), [message(1), message(2)])
+
 
 class OldLogTests(MarkingTestCase):
     """Logs whose records have no marker."""
@@ -184,7 +231,7 @@ class OldLogTests(MarkingTestCase):
         Path(self.directory, "log").mkdir(parents=True)
         head = b"MKLOG1\r\n" + (16).to_bytes(8, "little")
         rows = []
-        with closing(open_index(self.directory, migrations=MIGRATIONS[:MARKED])) as index:
+        with closing(open_index(self.directory, migrations=MIGRATIONS[: MARKED - 1])) as index:
             run = index.execute
             run("INSERT INTO account (name) VALUES (?)", (ANN,))
             run("INSERT INTO domain VALUES ('example.org')")
@@ -270,6 +317,50 @@ class OldLogTests(MarkingTestCase):
         await self.close_store(store)
         # The index knows which segments are older.
         self.assertEqual(await self.contents(self.repaired()), [message(n) for n in (1, 2, 3)])
+
+    async def test_a_damaged_head_without_an_index(self) -> None:
+        self.make_old_store()
+        store = self.open_store()
+        await self.deliver(store, message(3))
+        await self.close_store(store)
+        with self.segment().open("r+b") as file:
+            file.write(bytes(16))
+        self.lose_index()
+        store = self.repaired()
+        self.assertEqual(await self.contents(store), [message(n) for n in (1, 2, 3)])
+        # The new index knows it, too.
+        self.assertEqual(read_marking(store.connection()).since, 2)
+
+    async def test_a_marked_segment_with_a_damaged_head_is_none_from_before(self) -> None:
+        self.make_old_store()
+        store = self.open_store()
+        await self.deliver(store, message(3))
+        marker = read_marking(store.connection()).marker
+        await self.close_store(store)
+        marked = self.segment(2).read_bytes()
+        self.segment(3).write_bytes(marked)
+        for number in (1, 2):
+            with self.segment(number).open("r+b") as file:
+                file.write(bytes(SEGMENT_HEAD_SIZE if number == 2 else 16))
+        self.assertEqual(find_since(os.path.dirname(self.segment()), marker), 2)
+
+    async def test_a_copy_from_before_the_marker_tells_nothing(self) -> None:
+        self.make_old_store()
+        index = Path(self.directory, INDEX_NAME)
+        with closing(sqlite3.connect(index)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        copy = Path(self.directory, "log", snapshot_name(1))
+        copy.write_bytes(index.read_bytes())
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        store = self.open_store()
+        for number in (3, 4):
+            await self.deliver(store, message(number))
+        await self.close_store(store)
+        with self.segment(2).open("r+b") as file:
+            file.write(bytes(SEGMENT_HEAD_SIZE))
+        self.lose_index()
+        self.assertEqual(await self.contents(self.repaired()), [message(n) for n in range(1, 5)])
 
     async def test_an_index_from_before_the_marker_beside_a_newer_log(self) -> None:
         self.make_old_store()
