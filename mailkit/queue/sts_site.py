@@ -62,7 +62,13 @@ class PolicyResource(Resource):
 
     @override
     def render(self, request: Any) -> bytes:
+        content = self._answer(request)
         request.setHeader("Content-Type", "text/plain; charset=utf-8")
+        request.setHeader("Content-Length", str(len(content)))
+        # RFC 9110 section 9.3.2: the fields are those of GET. Twisted logs content that it drops.
+        return b"" if request.method == b"HEAD" else content
+
+    def _answer(self, request: Any) -> bytes:
         if request.method not in (b"GET", b"HEAD"):
             request.setResponseCode(405)
             request.setHeader("Allow", "GET, HEAD")

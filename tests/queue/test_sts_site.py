@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -61,6 +62,22 @@ class SiteTests(SynchronousTestCase):
             self.assertEqual(self.code(path, host, *domains), code, host)
         for path in ("/", "/.well-known/", "/.well-known/mta-sts.txt/x", "/x"):
             self.assertEqual(self.code(path, "mta-sts.example.org"), 404, path)
+
+    def test_head_is_get_without_the_content(self) -> None:
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for path in b"/.well-known/mta-sts.txt", b"/x":
+            asking = GET % (path, b"mta-sts.example.org")
+            whole = self.ask(asking)
+            head, _, rest = self.ask(b"HEAD" + asking[3:]).partition(b"\r\n\r\n")
+            without_date = [
+                re.sub(rb"Date: .*", b"", each) for each in (head, whole.partition(b"\r\n\r\n")[0])
+            ]
+            self.assertEqual(without_date[0], without_date[1])
+            self.assertEqual(rest, b"")
+        # Twisted would warn of a content that it throws away.
+        self.assertNotIn("HEAD", " ".join(str(formatEvent(event)) for event in events))
 
     def test_nothing_that_is_sent_is_kept(self) -> None:
         head = b"POST /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.example.org\r\n"
