@@ -127,12 +127,15 @@ class IQueue(Interface):
     ) -> Awaitable[int]:
         """Let what has failed before be due now; what is due, scheduled or held stays as it is.
 
+        What was tried before the ``hold_until`` of its envelope, by a clock that was ahead, is scheduled
+        for then.
+
         :param domain: only what goes there; nothing for all domains.
         :param subdomains: what goes to its subdomains too.
-        :param ahead: only those whose last attempt lies more than a minute in the future: the clock was ahead
-            then, so that they would wait for too long.
-        :returns: how many recipients are due by that, some thousand at most; then there may be more
-            for another call.
+        :param ahead: only those whose last attempt lies more than a minute in the future, and new ones that
+            were due at once then: the clock was ahead, so that they would wait for too long.
+        :returns: how many recipients that changes, some thousand at most; then there may be more for
+            another call.
         """
 
     def get_size() -> Awaitable[tuple[int, int]]:

@@ -159,20 +159,27 @@ class QueuedRecipient(NamedTuple):
         :param hold_until: the sender's word, which nobody's order breaks (RFC 4865 section 4.1).
         """
         state = self.state
-        waiting = RecipientState.DEFERRED if self.attempts else RecipientState.QUEUED
-        if hold_until is not None and hold_until > now:
-            if order is Order.RETRY:
-                return None
-            waiting, now = RecipientState.SCHEDULED, hold_until
         if order is Order.RETRY and state.waits:
-            return self._replace(state=waiting, next_time=now)
+            return None if (hold_until or 0) > now else self.made_due(now, None)
         if order is Order.HOLD and state.waits:
             return self._replace(state=RecipientState.HELD)
         if order is Order.RELEASE and state is RecipientState.HELD:
-            return self._replace(state=waiting, next_time=now)
+            return self.made_due(now, hold_until)
         if order is Order.CANCEL and not state.final:
             return self._replace(state=RecipientState.CANCELLED)
         return None
+
+    def made_due(self, now: int, hold_until: int | None) -> QueuedRecipient:
+        """What it is when it waits for nothing but the sender's word."""
+        state, next_time = make_due(self.attempts, now, hold_until)
+        return self._replace(state=state, next_time=next_time)
+
+
+def make_due(attempts: int, now: int, hold_until: int | None) -> tuple[RecipientState, int]:
+    """State and time of a recipient that waits for nothing but the sender's word."""
+    if hold_until is not None and hold_until > now:
+        return RecipientState.SCHEDULED, hold_until
+    return RecipientState.DEFERRED if attempts else RecipientState.QUEUED, now
 
 
 class QueuedMessage(NamedTuple):

@@ -272,24 +272,31 @@ class MemoryQueue:
         for message in list(self._messages.values()):
             before = changed
             for recipient in list(message.recipients.values()):
-                found = recipient.after(Order.RETRY, now)
                 if (
-                    found is not None
-                    and recipient.state is RecipientState.DEFERRED
-                    and recipient.next_time > now
+                    recipient.next_time > now
                     and is_within(recipient.domain, domain, subdomains)
-                    and (not ahead or self._is_ahead(message, recipient.id, now))
+                    and (
+                        self._is_ahead(message, recipient, now)
+                        if ahead
+                        else recipient.state is RecipientState.DEFERRED
+                    )
                 ):
-                    message.recipients[recipient.id] = found
+                    due = recipient.made_due(now, message.envelope.hold_until)
+                    message.recipients[recipient.id] = due
                     changed += 1
             if changed > before:
                 self._tell(message)
         return changed
 
     @staticmethod
-    def _is_ahead(message: _Message, recipient: int, now: int) -> bool:
-        times = [attempt.time for id, attempt in message.attempts if id == recipient]
-        return bool(times) and times[-1] > now + CLOCK_SLACK
+    def _is_ahead(message: _Message, recipient: QueuedRecipient, now: int) -> bool:
+        time = 0
+        if recipient.state is RecipientState.QUEUED:
+            time = recipient.next_time
+        elif recipient.state is RecipientState.DEFERRED:
+            times = [attempt.time for id, attempt in message.attempts if id == recipient.id]
+            time = times[-1] if times else 0
+        return time > now + CLOCK_SLACK
 
     async def get_size(self) -> tuple[int, int]:
         waiting = [each for each in self._messages.values() if each.octets is not None]

@@ -83,6 +83,36 @@ class OrderTests(QueueBase):
         self.assertEqual(await queue.flush(now=self.now, ahead=True), 0)
         self.assertEqual(await queue.flush(now=self.now), 2)
 
+    async def test_what_was_queued_by_a_clock_that_was_ahead(self) -> None:
+        queue = await self.open_queue()
+        await self.add(queue, "eve@example.net", later=HOUR)
+        id = await self.add(queue, "joe@example.net", later=HOUR)
+        (joe,) = (await queue.get_message(id=id)).recipients
+        update = Update(joe.id, RecipientState.QUEUED, self.now + HOUR)
+        await queue.record(updates=[update])
+        self.assertEqual(await queue.flush(now=self.now), 0)
+        self.assertEqual(await queue.flush(now=self.now + HOUR - 60, ahead=True), 0)
+        self.assertEqual(await queue.flush(now=self.now, ahead=True), 1)
+        self.assertEqual(await self.states(queue, id), [RecipientState.QUEUED])
+        self.assertEqual(await self.due(queue, "example.net"), ["joe@example.net"])
+        self.assertEqual(await queue.flush(now=self.now, ahead=True), 0)
+
+    async def test_what_a_clock_has_sent_too_early_waits_for_its_time(self) -> None:
+        queue = await self.open_queue()
+        until = self.now + HOUR
+        for ahead in (False, True):
+            id = await self.add(queue, "eve@example.net", later=HOUR, hold_until=until)
+            (eve,) = (await queue.get_message(id=id)).recipients
+            attempt = Attempt(until + HOUR, 1.0, code=450)
+            update = Update(eve.id, RecipientState.DEFERRED, until + 2 * HOUR, attempt)
+            await queue.record(updates=[update])
+            self.assertEqual(await queue.flush(now=self.now, ahead=ahead), 1)
+            self.assertEqual(await self.states(queue, id), [RecipientState.SCHEDULED])
+            self.assertEqual(await self.due(queue, "example.net", later=HOUR - 1), [])
+            self.assertEqual(await self.due(queue, "example.net", later=HOUR), ["eve@example.net"])
+            self.assertEqual(await queue.flush(now=self.now, ahead=ahead), 0)
+            await queue.order(order=Order.CANCEL, id=id, now=self.now)
+
     async def test_no_order_sends_what_is_to_be_held(self) -> None:
         queue = await self.open_queue()
         until = self.now + HOUR

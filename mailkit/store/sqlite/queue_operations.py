@@ -18,6 +18,7 @@ from mailkit.queue.values import (
     QueuedRecipient,
     RecipientState,
     Update,
+    make_due,
 )
 from mailkit.store.envelopes import (
     dump_attempt,
@@ -50,10 +51,15 @@ _FINISHED = (
 )
 
 
-# The last attempt was made later than a time.
+_FAILED_BEFORE = "r.state = 'deferred'"
+# It was due at once, or tried, at a time later than one.
 _AHEAD = (
-    "(SELECT json_extract(attempt, '$.time') FROM queue_attempt AS a WHERE a.message_id = r.message_id"
-    " AND a.recipient_id = r.id AND a.number = r.attempts) > ?"
+    "CASE r.state WHEN 'queued' THEN r.next_time WHEN 'deferred' THEN"
+    " (SELECT json_extract(attempt, '$.time') FROM queue_attempt AS a WHERE a.message_id = r.message_id"
+    " AND a.recipient_id = r.id AND a.number = r.attempts) END > :ahead"
+)
+_HOLD_UNTIL = (
+    "(SELECT json_extract(envelope, '$.hold_until') FROM queue_message WHERE id = r.message_id)"
 )
 
 
@@ -306,23 +312,26 @@ def apply_flush(
 ) -> tuple[list[Note], set[str]]:
     """Let what has failed before be due now; gives what replaying it needs, and the domains."""
     known: dict[int, RecipientRow] = {}
+    updates: list[Update] = []
     domains: set[str] = set()
-    condition = _AHEAD if ahead else "? > 0"
+    condition = _AHEAD if ahead else _FAILED_BEFORE
+    sql = (
+        f"SELECT {RECIPIENT_COLUMNS}, {_HOLD_UNTIL} FROM queue_recipient r WHERE r.domain = :name"
+        f" AND r.next_time > :now AND {condition} LIMIT :limit"
+    )
+    values: dict[str, object] = {"now": now, "ahead": now + CLOCK_SLACK}
     names = connection.execute("SELECT name FROM queue_domain").fetchall()
     for name in (name for (name,) in names if is_within(name, domain, subdomains)):
         rows = connection.execute(
-            f"SELECT {RECIPIENT_COLUMNS} FROM queue_recipient r WHERE r.domain = ?"
-            f" AND r.next_time > ? AND r.state = 'deferred' AND {condition} LIMIT ?",
-            (name, now, now + CLOCK_SLACK, MAX_FLUSHED - len(known)),
+            sql, {**values, "name": name, "limit": MAX_FLUSHED - len(known)}
         ).fetchall()
-        known.update((row[0], RecipientRow(*row)) for row in rows)
-        if rows:
+        for *columns, hold_until in rows:
+            row = known[columns[0]] = RecipientRow(*columns)
+            updates.append(Update(row.id, *make_due(row.attempts, now, hold_until)))
             domains.add(name)
         if len(known) == MAX_FLUSHED:
             break
-    notes = apply_updates(
-        connection, known, [Update(number, RecipientState.DEFERRED, now) for number in known]
-    )
+    notes = apply_updates(connection, known, updates)
     settle_domains(connection, domains)
     return notes, domains
 
