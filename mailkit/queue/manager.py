@@ -152,6 +152,8 @@ class QueueManager:
         #: It is known what had failed before this process began.
         self._recalled = False
         self._steps = ClockSteps(clock.seconds)
+        #: Nothing waits for a time that was found with a clock that was ahead.
+        self._corrected = False
         #: Domains that failed the last time are due, but have been tried too fast.
         self._resting = False
         self._again = False
@@ -332,10 +334,11 @@ class QueueManager:
                 # Whoever did it before has ended, no matter how.
                 await self._queue.end_attempts()
                 await self._unreachable.recall(self._queue)
-                await self._correct_times(now)
                 self._recalled = True
-            elif self._steps.went_back():
+            if self._steps.went_back() or not self._corrected:
+                self._corrected = False
                 await self._correct_times(now)
+                self._corrected = True
             await self._put_off_fresh(now)
             self._resting = not await self._begin_due(now)
             if self._fresh:
@@ -365,7 +368,7 @@ class QueueManager:
             total += count
         if total:
             self._unreachable.retry("", subdomains=True)
-            self.log.warn("the clock was ahead: {count} recipients are due now", count=total)
+            self.log.warn("the clock was ahead: {count} recipients waited for it", count=total)
 
     async def _begin_due(self, now: int) -> bool:
         """Begin to work on domains that are due; gives False when some of them must wait a little."""
@@ -373,7 +376,7 @@ class QueueManager:
             return True
         found = await self._find_due(now, LOOK)
         left = self._begin_some(found)
-        if left == LOOK and now - self._looked_far >= LOOK_INTERVAL:
+        if left == LOOK and not 0 <= now - self._looked_far < LOOK_INTERVAL:
             # Others may stand behind those that failed.
             self._looked_far = now
             self._begin_some(await self._find_due(now, LOOK_FAR), only_good=True)
@@ -402,7 +405,7 @@ class QueueManager:
         return left
 
     async def _forget(self, now: int) -> None:
-        if now - self._forgotten >= LOOK_INTERVAL:
+        if not 0 <= now - self._forgotten < LOOK_INTERVAL:
             self._forgotten = now
             await self._queue.forget(before=now - self._settings.history)
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from mailkit._typing import override
 from mailkit.copies import changed
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop, NoSuchDomain
-from mailkit.expiring import ExpiringMap
+from mailkit.expiring import CLOCK_SLACK, ExpiringMap
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder
 from mailkit.queue.opening import HostOpener, Sources
@@ -318,7 +318,9 @@ class RelayTransport(Transport):
         :raises ClientError: none of them can be used.
         """
         link = self._links[key]
-        if link.insecure is not None and self._reactor.seconds() < link.insecure_until:
+        left = link.insecure_until - self._reactor.seconds()
+        # More is left where the clock was set back.
+        if link.insecure is not None and 0 < left <= TLS_PAUSE + CLOCK_SLACK:
             raise link.insecure.with_traceback(None)
         hosts = await self._finder.find(domain)
         failure: MailError | None = None

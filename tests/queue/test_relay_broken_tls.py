@@ -8,19 +8,21 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import TestCase
 
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.queue.hosts import ExchangerFinder
-from mailkit.queue.relay import RelayTransport
+from mailkit.queue.relay import TLS_PAUSE, RelayTransport
+from mailkit.queue.schedule import DAY
 from mailkit.queue.security import DestinationSecurity
 from mailkit.queue.transport import Handover
-from mailkit.smtp.client import ClientSettings, Status, Timeouts, TLSMode, TLSPolicy
+from mailkit.smtp.client import ClientSettings, Status, Timeouts, TLSFailed, TLSMode, TLSPolicy
 from mailkit.testing.queue import queue_envelope
 
 from ..dns.fakes import FakeResolver
-from .support import SAMPLE
+from .support import SAMPLE, START
 
 reactor: Any = _reactor
 HOST = "127.0.0.1"
@@ -151,3 +153,28 @@ class BrokenTLSTests(TestCase):
             self.assertEqual(handover.status, Status.ACCEPTED, what)
             self.assertIn(b"DATA", self.factory.said)
             self.assertTrue(handover.attempt.security.startswith("opportunistic; "), what)
+
+
+class PauseTests(TestCase):
+    """After TLS has failed, a domain is not asked again at once."""
+
+    async def test_not_for_longer_where_the_clock_is_set_back(self) -> None:
+        clock = Clock()
+        clock.advance(START)
+        resolver = FakeResolver(exchangers={"example.net": [(1, NAME)]}, addresses={NAME: [HOST]})
+        settings = ClientSettings(helo="mail.example.org", tls=TLSPolicy(TLSMode.REQUIRED))
+        transport = RelayTransport(ExchangerFinder(resolver), settings, clock)
+        asked: list[float] = []
+
+        async def fail(*_: Any) -> None:
+            asked.append(clock.seconds())
+            raise TLSFailed("bad certificate")
+
+        self.patch(transport._opener, "open", fail)
+        for step in (0, TLS_PAUSE - 1, 1, -DAY):
+            clock.rightNow += step
+            envelope = queue_envelope("eve@example.net")
+            result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE))
+            self.assertEqual(result.recipients[0].status, Status.TEMPORARY)
+        self.assertEqual(asked, [START, START + TLS_PAUSE, START + TLS_PAUSE - DAY])
+        await transport.close()
