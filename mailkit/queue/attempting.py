@@ -32,20 +32,20 @@ class AttemptNotes:
         self._clock = clock
         self._deadlines = Deadlines(clock)
 
-    def under_way(self, message: QueuedMessage) -> _Attempting:
+    def under_way(self, message: QueuedMessage) -> Attempting:
         """For as long as an attempt takes, in a ``with`` statement."""
-        return _Attempting(self, message)
+        return Attempting(self, message)
 
     def stop(self) -> None:
         """No attempt is under way any more."""
         self._deadlines.stop_timer()
         self.recorder.write_now()
 
-    def begin(self, attempt: _Attempting) -> int:
+    def begin(self, attempt: Attempting) -> int:
         """It is under way; gives the second in which it is to be put down."""
         return self._deadlines.add(attempt, self._clock.seconds() + NOTED_AFTER)
 
-    def end(self, attempt: _Attempting, second: int) -> None:
+    def end(self, attempt: Attempting, second: int) -> None:
         """It has not taken so long."""
         self._deadlines.remove(attempt, second)
 
@@ -58,19 +58,29 @@ class AttemptNotes:
         self.recorder.write_now()
 
 
-class _Attempting:
+class Attempting:
     """One attempt."""
 
-    __slots__ = ("_message", "_noted", "_notes", "_second")
+    __slots__ = ("_broken", "_message", "_noted", "_notes", "_second")
 
     def __init__(self, notes: AttemptNotes, message: QueuedMessage) -> None:
         self._notes = notes
         self._message = message
         self._noted = False
+        self._broken = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Attempting:
         self._notes.recorder.expected += 1
         self._second = self._notes.begin(self)
+        return self
+
+    def break_off(self, ended: int) -> None:
+        """There will be outcomes for the first recipients alone.
+
+        :param ended: how many they are.
+        """
+        self._broken = True
+        self._message = self._message._replace(recipients=self._message.recipients[ended:])
 
     def deadline_reached(self) -> None:
         self._noted = True
@@ -82,6 +92,6 @@ class _Attempting:
         self._notes.recorder.expected -= 1
         if not self._noted:
             self._notes.end(self, self._second)
-        elif isinstance(error, CancelledError):
+        elif self._broken or isinstance(error, CancelledError):
             # There will be no outcome.
             self._notes.note(self._message)

@@ -8,15 +8,16 @@ from typing import Any, BinaryIO
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailkit.coroutines import gather, gather_all
 from mailkit.errors import MailError, NoSuchMessage, StoreCorrupt
 from mailkit.interfaces import IQueue
-from mailkit.queue.attempting import AttemptNotes
+from mailkit.queue.attempting import Attempting, AttemptNotes
 from mailkit.queue.orders import ORDERS_TIME, is_wanted, still_waiting
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.portions import Portions
-from mailkit.queue.return_paths import ReturnPaths
+from mailkit.queue.return_paths import BrokenOff, ReturnPaths
 from mailkit.queue.schedule import Schedules
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport
 from mailkit.queue.unreachable import PutOff, UnreachableDomains, put_off
@@ -27,6 +28,8 @@ from mailkit.smtp.client import Status
 BATCH = 200
 #: Seconds after a failure of the queue itself.
 TROUBLE_INTERVAL = 30.0
+
+_LOGGED = "Something went wrong here; it has been logged"
 
 
 class Dispatcher:
@@ -151,8 +154,8 @@ class Dispatcher:
                         await self._record(*portions.end(message, ()))
                         continue
                     message = waiting
-                with self._attempts.under_way(message):
-                    result = await self._send(domain, transport, message)
+                with self._attempts.under_way(message) as attempting:
+                    result = await self._send(domain, transport, message, attempting)
                 if result.unreachable:
                     troubles.append(result.recipients[0])
                 else:
@@ -210,7 +213,9 @@ class Dispatcher:
         finally:
             del self._pauses[pause]
 
-    async def _send(self, domain: str, transport: Transport, message: QueuedMessage) -> Result:
+    async def _send(
+        self, domain: str, transport: Transport, message: QueuedMessage, attempting: Attempting
+    ) -> Result:
         """Hand one message over; raises nothing but errors of the queue."""
         try:
             content: BinaryIO = await self._queue.open_message(id=message.id)
@@ -234,13 +239,29 @@ class Dispatcher:
         except CancelledError:
             # The server stops: nothing is known of this attempt.
             raise
+        except BrokenOff as broken:
+            done, contact = broken.handovers, broken.contact
+            if isinstance(broken.__cause__, CancelledError):
+                # Those have it, and of the others nothing is known.
+                attempting.break_off(len(done))
+                return Result(done, contact=contact)
+            failure = Failure(broken.__cause__)
+            self.log.failure("message {id} for {domain}", failure, id=message.id, domain=domain)
+            return self._failed_here(message, _LOGGED, done, contact)
         except Exception:
             self.log.failure("message {id} for {domain}", id=message.id, domain=domain)
-            return self._failed_here(message, "Something went wrong here; it has been logged")
+            return self._failed_here(message, _LOGGED)
         finally:
             content.close()
 
-    def _failed_here(self, message: QueuedMessage, text: str) -> Result:
+    def _failed_here(
+        self,
+        message: QueuedMessage,
+        text: str,
+        done: Sequence[Handover] = (),
+        contact: bool = False,
+    ) -> Result:
         attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="4.3.0", text=text)
         failed = Handover(Status.TEMPORARY, attempt)
-        return Result([failed] * len(message.recipients), contact=False)
+        left = len(message.recipients) - len(done)
+        return Result([*done, *[failed] * left], contact=contact)

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
@@ -31,6 +31,8 @@ MIN_SECRET = 16
 _ADDRESS = re.compile(
     rf"{LOCAL}\+(\d{{1,18}})\.(\d{{1,18}})-([a-z2-7]{{{CODE_LENGTH}}})", re.IGNORECASE | re.ASCII
 )
+# RFC 5321 section 4.1.2
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class SentTo(NamedTuple):
@@ -42,6 +44,17 @@ class SentTo(NamedTuple):
     recipient: int
 
 
+class BrokenOff(Exception):
+    """Some recipients have got a message, and then an error came, which is the cause."""
+
+    def __init__(self, handovers: Sequence[Handover], contact: bool) -> None:
+        super().__init__()
+        #: Those of the first recipients.
+        self.handovers = handovers
+        #: As in :attr:`mailkit.queue.transport.Result.contact`.
+        self.contact = contact
+
+
 class ReturnPaths:
     """Makes return paths, and reads them.
 
@@ -49,7 +62,7 @@ class ReturnPaths:
     :param domain: leads to us, and is for nothing else.
     :param senders: addresses, or ``@domain`` for all of a domain, whose mail gets them; None for all
         mail of users.
-    :raises ValueError: the secret is too short.
+    :raises ValueError: the secret is too short, or a sender is neither.
     """
 
     def __init__(self, secret: bytes, domain: str, senders: Collection[str] | None = None) -> None:
@@ -99,7 +112,10 @@ class ReturnPaths:
         content: BinaryIO,
         still: Still | None = None,
     ) -> Result:
-        """Hand a message over to one recipient after the other, each with its own return path."""
+        """Hand a message over to one recipient after the other, each with its own return path.
+
+        :raises BrokenOff: an error comes, or it is cancelled, when some have got it already.
+        """
         handovers: list[Handover] = []
         contact = False
         for recipient in message.recipients:
@@ -111,11 +127,10 @@ class ReturnPaths:
             content.seek(0)
             try:
                 result = await transport.send(domain, envelope, content, still)
-            except Exception:
+            except Exception as error:
                 if not handovers:
                     raise
-                # Those before have it; whoever is left is tried again, and the failure told then.
-                break
+                raise BrokenOff(handovers, contact) from error
             if not result.recipients:
                 break
             contact = contact or result.contact
@@ -129,6 +144,13 @@ class ReturnPaths:
 
 
 def _canonical(sender: str) -> str:
-    """An address, or ``@domain``, as others are compared with it."""
-    local, _, domain = sender.rpartition("@")
+    """An address, or ``@domain``, as others are compared with it.
+
+    :raises ValueError: it is neither.
+    """
+    local, at, domain = sender.rpartition("@")
+    if not at or not domain:
+        raise ValueError(f"neither an address nor @domain: {sender!r}")
+    if _QUOTED.fullmatch(local):
+        local = re.sub(r"\\(.)", r"\1", local[1:-1])
     return f"{local.lower()}@{canonical_domain(domain)}"

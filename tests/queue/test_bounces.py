@@ -74,7 +74,12 @@ class ReturnPathTests(SynchronousTestCase):
 
     def test_senders(self) -> None:
         some = ReturnPaths(
-            SECRET, DOMAIN, ["List@example.org", "@example.com", "@b\u00fccher.example"]
+            SECRET,
+            DOMAIN,
+            [
+                *("List@example.org", "@example.com", "@b\u00fccher.example"),
+                *('"John Doe"@example.org', '"a\\"b@c"@example.org'),
+            ],
         )
         for address, account, applies in (
             ("list@example.org", "list", True),
@@ -82,6 +87,8 @@ class ReturnPathTests(SynchronousTestCase):
             ("joe@xn--bcher-kva.example", "joe", True),
             ("joe@B\u00fccher.example", "joe", True),
             ("ann@example.org", "ann", False),
+            ("john doe@example.org", "joe", True),
+            ('a"b@c@example.org', "joe", True),
             # Strangers' mail keeps its sender.
             ("list@example.org", None, False),
             ("", "ann", False),
@@ -89,6 +96,8 @@ class ReturnPathTests(SynchronousTestCase):
             envelope = queue_envelope("eve@example.net", account=account)
             envelope.reverse_path = path(address)
             self.assertIs(some.applies(envelope), applies, address)
+        for sender in ("example.org", "ann@", "@", ""):
+            self.assertRaises(ValueError, ReturnPaths, SECRET, DOMAIN, [sender])
 
 
 class BounceTests(QueueTestCase):
@@ -209,19 +218,45 @@ class BounceTests(QueueTestCase):
         )
 
     async def test_a_failure_of_our_own_sends_nothing_twice(self) -> None:
+        """It is told at once, and whoever is left waits as after any other failure."""
+        fails = iter([False, False, True])
+
         def answer(recipient: Recipient) -> Handover:
-            if str(recipient.path) == "2@example.net" and len(self.transport.sent) < 5:
+            if next(fails, False):
                 raise ValueError("a defect")
             return reply()
 
         self.transport.answer = answer
         id = await self.submit(*[f"{number}@example.net" for number in range(4)])
-        self.pass_time(1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(
+            await self.states(id), [RecipientState.DELIVERED] * 2 + [RecipientState.DEFERRED] * 2
+        )
         self.pass_time(600)
         counts = Counter(self.transport.recipients())
         self.assertEqual((counts["0@example.net"], counts["1@example.net"]), (1, 1))
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED] * 4)
+
+    async def test_what_is_broken_off_is_put_down(self) -> None:
+        hangs: Deferred[None] = Deferred()
+        send = self.transport.send
+
+        async def hang(*arguments: Any) -> Any:
+            result = await send(*arguments)
+            if len(self.transport.sent) == 3:
+                await hangs
+            return result
+
+        self.patch(self.transport, "send", hang)
+        id = await self.submit(*[f"{number}@example.net" for number in range(5)])
+        self.pass_time(6)
+        self.assertEqual(await self.states(id), [RecipientState.ATTEMPTING] * 5)
+        stopped = Deferred.fromCoroutine(self.manager.stop(grace=3.0))
+        self.pass_time(3)
+        self.successResultOf(stopped)
+        self.assertEqual(
+            await self.states(id), [RecipientState.DELIVERED] * 2 + [RecipientState.QUEUED] * 3
+        )
 
     async def test_others_keep_the_senders(self) -> None:
         self.transport.leaves = False
