@@ -32,7 +32,7 @@ class SharingSimulationTests(ServerTestCase):
 
     def simulate(self, seed: int) -> None:
         dice = random.Random(seed)
-        server = self.make_server()
+        server = self.make_server(gmail_extensions=True)
         world = World(self, server, dice, CLIENTS, overlapping=bool(seed % 2))
         for _ in range(self.steps):
             world.act(dice.randrange(CLIENTS), random.Random(dice.random()))
@@ -62,7 +62,7 @@ class MachineTests(ServerTestCase):
         class Machine(RuleBasedStateMachine):
             @initialize(seed=st.integers(0, 9999), overlapping=st.booleans())
             def begin(self, seed: int, overlapping: bool) -> None:
-                self.server = test.make_server()
+                self.server = test.make_server(gmail_extensions=True)
                 self.world = World(test, self.server, random.Random(seed), CLIENTS, overlapping)
 
             @rule(place=st.integers(0, CLIENTS - 1), seed=st.integers(0, 9999))

@@ -17,6 +17,7 @@ from mailkit.rights import RightsOp, effective_rights, identifiers_of
 from tests.imap.access import BOB, EVE, OTHERS
 from tests.imap.believers import FLAGS, SEARCHES, Context, Message, make_context, numbers_in
 from tests.imap.fakes import Slow
+from tests.imap.labelled import LabelJudge, label_commands
 from tests.imap.notes import (
     HEADERS,
     NOTED,
@@ -54,6 +55,7 @@ class _Realm:
 class World:
     """A server, its users, and their clients.
 
+    :param server: with ``gmail_extensions``.
     :param overlapping: commands of different clients are at work at the same time.
     """
 
@@ -100,6 +102,7 @@ class World:
             (USER, ""): Watcher(self.login(USER), test),
             (BOB, OTHERS): Watcher(self.login(BOB), test, OTHERS),
         }
+        self.labels = LabelJudge(self, exact=not overlapping)
         self.root.slow = overlapping
 
     # Clients.
@@ -172,7 +175,9 @@ class World:
                 self.resynchronize(tenant, self.kept.pop(place), dice)
             else:
                 self.kept.pop(place, None)
-                tenant.begin(self.choose(tenant, dice))
+                command = self.choose(tenant, dice)
+                self.labels.begin(tenant, command)
+                tenant.begin(command)
         if dice.random() < 0.06:
             self.meddle(dice)
         self.turn()
@@ -315,6 +320,8 @@ class World:
             dice.choice(["CLOSE", "UNSELECT", "NOOP"]),
             *note_commands(written.replace("*", "99"), dice),
             *note_commands("1:99", dice),
+            *label_commands(written.replace("*", "99"), dice),
+            *label_commands("1:99", dice),
         ]
         if tenant.kind in ("condstore", "qresync", "both"):
             commands += [
@@ -394,6 +401,7 @@ class World:
             known = self.emails.setdefault((owner, validity, uid), email)
             self.test.assertEqual(known, email, (tenant.user, tenant.command, uid))
         tenant.emails = {}
+        self.labels.check(tenant)
 
     def check_end(self, tenant: Tenant) -> None:
         """A session ends by itself only where its mailbox is lost."""
@@ -459,6 +467,7 @@ class World:
         for context in tenant.contexts.values():
             self.compare_context(tenant, context)
         self.compare_orders(tenant)
+        self.labels.compare(tenant)
 
     def compare_orders(self, tenant: Tenant) -> None:
         """Annotations that it knows are true, and so are the orders that it is given."""
