@@ -98,7 +98,7 @@ CLIENT_PURE = " ".join(
 IMAP_CLIENT_NAMES = (
     "answers body commands connecting connection criteria errors fetched fetching idle limited"
     " mailboxes messages metadata names notify opening reader responses selected session sets"
-    " settings sharing sync text values"
+    " settings sharing survey sync text values"
 )
 IMAP_CLIENT_PURE = " ".join(f"mailkit.imap.client.{name}" for name in IMAP_CLIENT_NAMES.split())
 

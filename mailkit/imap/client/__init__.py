@@ -53,6 +53,7 @@ from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.session import Session
 from mailkit.imap.client.sets import Numbers
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts, Timeouts
+from mailkit.imap.client.survey import Scope, Surveyed
 from mailkit.imap.client.sync import Known, Synchronised, synchronise
 from mailkit.imap.client.values import (
     AnnotationValues,
@@ -124,11 +125,13 @@ __all__ = [
     "ResponseCode",
     "ResponseLimits",
     "ResponseTooLarge",
+    "Scope",
     "Selected",
     "ServiceRefused",
     "Session",
     "Status",
     "StoreAnswer",
+    "Surveyed",
     "Synchronised",
     "TLSFailed",
     "TLSInfo",

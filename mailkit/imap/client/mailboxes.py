@@ -226,14 +226,35 @@ class MailboxCommands:
         :param selection: ``SUBSCRIBED``, ``SPECIAL-USE``, ... (RFC 5258 section 3.1).
         :param options: ``CHILDREN``, ``SUBSCRIBED``, ``SPECIAL-USE``.
         """
-        selection, options = tuple(selection), tuple(options)
+        selection = tuple(selection)
+        listed = self._listed(patterns, reference, selection)
+        returned: list[list[Part]] = [[atom(option)] for option in options]
+        command = self._list_command(patterns, reference, selection, returned)
+        command.answers, command.collect = frozenset(("LIST",)), listed.collect
+        await self._connection.run(command)
+        return listed.found
+
+    @staticmethod
+    def _listed(patterns: str | Sequence[str], reference: str, selection: Iterable[str]) -> Listed:
+        """What takes the answer to LIST."""
         names = (patterns,) if isinstance(patterns, str) else patterns
-        listed = Listed(
+        return Listed(
             [reference + each for each in names],
             with_gone="SUBSCRIBED" in [each.upper() for each in selection],
         )
-        command = Command("LIST", answers=frozenset(("LIST",)), collect=listed.collect)
-        if selection or options or not isinstance(patterns, str):
+
+    def _list_command(
+        self,
+        patterns: str | Sequence[str],
+        reference: str,
+        selection: Sequence[str],
+        returned: Sequence[Sequence[Part]],
+    ) -> Command:
+        """
+        :param returned: options of RETURN.
+        """
+        command, parts = Command("LIST"), list[Part]()
+        if selection or returned or not isinstance(patterns, str):
             self._need("LIST-EXTENDED")
         if selection:
             command.add(b"(", b" ".join(map(atom, selection)), b")")
@@ -241,14 +262,15 @@ class MailboxCommands:
         if isinstance(patterns, str):
             command.add(pattern(patterns, self._utf8))
         else:
-            parts: list[Part] = []
             for each in patterns:
                 parts += [b" " if parts else b"(", pattern(each, self._utf8)]
             command.add(*parts, b")")
-        if options:
-            command.add(b"RETURN (", b" ".join(map(atom, options)), b")")
-        await self._connection.run(command)
-        return listed.found
+        if returned:
+            parts = []
+            for option in returned:
+                parts += [b" " if parts else b"RETURN (", *option]
+            command.add(*parts, b")")
+        return command
 
     async def lsub(self, pattern_: str = "*", *, reference: str = "") -> Sequence[Listing]:
         """The subscribed names that match."""

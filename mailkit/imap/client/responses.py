@@ -93,7 +93,7 @@ _TOO_LARGE = re.compile(
     rb"|(?P<tag>[^ *+]+) (?=(?:OK|NO|BAD) ))(?P<name>[A-Z0-9-]+)[ \r\n]",
     re.IGNORECASE,
 )
-_ANSWERED = re.compile(rb'\* ESEARCH \(TAG "?(?P<tag>[A-Z0-9]+)"?\)', re.IGNORECASE)
+_ANSWERED = re.compile(rb'\* ESEARCH \(TAG "?(?P<tag>[A-Z0-9]+)"?[ )]', re.IGNORECASE)
 _PAGE = re.compile(rb"-?\d{1,20}:-?\d{1,20}")
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
 _CODES_OF_WORDS = frozenset(("CAPABILITY", "PERMANENTFLAGS"))
@@ -274,11 +274,9 @@ def _search(text: Text) -> SearchNumbers:
 
 
 def _esearch(text: Text) -> ExtendedSearch:
-    tag = None
-    if text.accept(b" (TAG "):
-        tag = text.any_string()
-        text.expect(b")")
-    result = ExtendedSearch(tag, False)
+    result = ExtendedSearch(None, False)
+    if text.accept(b" ("):
+        result = _correlated(text, result)
     while text.accept(b" "):
         if text.at_end():
             break
@@ -303,6 +301,25 @@ def _esearch(text: Text) -> ExtendedSearch:
         else:
             text.value()
     return result
+
+
+def _correlated(text: Text, result: ExtendedSearch) -> ExtendedSearch:
+    """``(TAG "a" MAILBOX "b" UIDVALIDITY 1)``, in any order (RFC 7377 section 4)."""
+    while True:
+        text.count()
+        name = text.word("What a search result belongs to")
+        text.space()
+        if name == b"TAG":
+            result = result._replace(tag=text.any_string())
+        elif name == b"MAILBOX":
+            result = result._replace(mailbox=text.mailbox_name())
+        elif name == b"UIDVALIDITY":
+            result = result._replace(uid_validity=text.number())
+        else:
+            text.value()
+        if text.accept(b")"):
+            return result
+        text.space()
 
 
 def _page(text: Text) -> Ranges:

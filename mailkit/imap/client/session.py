@@ -13,17 +13,17 @@ from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection
 from mailkit.imap.client.errors import WrongState
 from mailkit.imap.client.idle import Idling
-from mailkit.imap.client.messages import MessageCommands
 from mailkit.imap.client.notify import EventGroup, Notifying
 from mailkit.imap.client.opening import log_in_anew, open_connection
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
+from mailkit.imap.client.survey import SurveyCommands
 from mailkit.imap.client.values import Status
 from mailkit.wire.sasl_client import Credentials
 
 
-class Session(MessageCommands):
+class Session(SurveyCommands):
     """A connection to a server; :func:`~mailkit.imap.client.connect` makes one that is open.
 
     With ``async with`` it logs out at the end, or closes the connection where an error goes through.

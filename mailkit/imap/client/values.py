@@ -163,6 +163,9 @@ class ExtendedSearch(NamedTuple):
     modseq: int | None = None
     #: Of the page that was asked for (RFC 9394); None when none was.
     partial: Ranges | None = None
+    #: Which was searched, of many (RFC 7377): its name, decoded, and its UIDVALIDITY.
+    mailbox: str | None = None
+    uid_validity: int = 0
 
 
 class Listing(NamedTuple):
