@@ -96,10 +96,11 @@ class Fetching:
 
     async def _iterate(self, *, streaming: bool) -> AsyncIterator[Message]:
         waiting = deque(self._sets)
-        rounds = Rounds("FETCH")
+        rounds = Rounds("FETCH", self._connection)
         while waiting:
             text = waiting.popleft()
-            flight = await self._connection.begin(self._command(text, rounds), streaming=streaming)
+            command = self._command(text, rounds, kept=not streaming)
+            flight = await self._connection.begin(command, streaming=streaming)
             try:
                 while True:
                     while self._ready:
@@ -117,7 +118,8 @@ class Fetching:
             if rest := rounds.rest(text, by_uid=self._by_uid):
                 waiting.appendleft(rest)
 
-    def _command(self, text: str, rounds: Rounds) -> Command:
+    def _command(self, text: str, rounds: Rounds, *, kept: bool) -> Command:
+        """:param kept: the messages are, until all have come."""
         name = "UID FETCH" if self._by_uid else "FETCH"
         wanted = covered(text if self._by_uid else "1:*")
 
@@ -134,6 +136,7 @@ class Fetching:
                 response.close()
                 return True
             self._take(response)
+            rounds.keep(self._connection.size if kept else 0)
             self._bound(response)
             return True
 

@@ -6,6 +6,7 @@ The messages that it leaves out have lower UIDs than those that it has told.
 from __future__ import annotations
 
 from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.connection import Connection
 from mailkit.imap.client.errors import Refused
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import covered, format_ranges
@@ -19,10 +20,14 @@ class Rounds:
     """What is left of a command that is said again for the rest.
 
     :param name: of the command.
+    :param connection: whose limits hold.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, connection: Connection) -> None:
         self._name = name
+        self._connection = connection
+        # Of the responses that are kept for one set, in all rounds.
+        self._octets = self._values = 0
         self._status: Status | None = None
         self._count = 0
 
@@ -34,6 +39,18 @@ class Rounds:
             return False
         self._status = response
         return True
+
+    def keep(self, octets: int = 0) -> None:
+        """Count the response in hand: rounds have the limits of one command together.
+
+        :param octets: that stay until the end.
+        :raises ProtocolError: there are too many.
+        """
+        self._octets += octets
+        self._values += 1
+        limits = self._connection.settings.limits
+        if self._octets > limits.answer or self._values > limits.values:
+            raise ProtocolError("The server answers without end", command=self._name)
 
     def refuse(self) -> None:
         """For a command that cannot be said again for the rest.
@@ -71,6 +88,8 @@ class Rounds:
             self.refuse()
         uid = self.lowest()
         if uid <= 1:
+            # Several sets are of the caller's making.
+            self._octets = self._values = 0
             return ""
         if uid > covered(text).ranges[-1][1]:
             raise ProtocolError("The server speaks of other messages", command=self._name)

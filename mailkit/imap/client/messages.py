@@ -137,20 +137,23 @@ class MessageCommands(MetadataCommands):
         self, selected: Selected, query: Query | str, *, by_number: bool = False
     ) -> list[int]:
         numbers: set[int] = set()
-        rounds = Rounds("SEARCH")
-        below = 0
+        rounds = Rounds("SEARCH", self._connection)
+        below, most = 0, 0
         while True:
             if self.has("ESEARCH"):
-                answer, most = await self._extended_search(
+                answer, now = await self._extended_search(
                     self._search_command(selected, by_number), query, ["ALL"], rounds, below
                 )
-                ranges = answer.all or ()
-                if sum(last - first + 1 for first, last in ranges) > most:
-                    raise ProtocolError("The search finds more messages than there are")
-                numbers.update(expand(ranges))
+                most = max(most, now)
+                _bound(
+                    len(numbers) + sum(last - first + 1 for first, last in answer.all or ()), most
+                )
+                numbers.update(expand(answer.all or ()))
             else:
                 command = self._search_command(selected, by_number)
                 await self._plain_search(command, query, numbers, rounds, below)
+                most = max(most, self._most())
+                _bound(len(numbers), most)
             if by_number:
                 # Until the next command is sent, they may mean other messages.
                 rounds.refuse()
@@ -190,7 +193,7 @@ class MessageCommands(MetadataCommands):
             the end, ``PARTIAL -1:-100`` (RFC 9394).
         :raises Refused: with ``MESSAGELIMIT``: the server has looked at some of the messages only.
         """
-        rounds = Rounds("SEARCH")
+        rounds = Rounds("SEARCH", self._connection)
         command = self._search_command(self._selected(), by_number)
         answer, _ = await self._extended_search(command, query, results, rounds)
         rounds.refuse()
@@ -351,11 +354,11 @@ class MessageCommands(MetadataCommands):
         :param selected: where; None for the mailbox that is open now.
         """
         selected = selected or self._selected()
-        removals = selected.removals
+        removals, most = selected.removals, self._most()
         sets, by_uid = format_sets(messages)
         answer = StoreAnswer()
         waiting = deque(sets)
-        rounds = Rounds("STORE")
+        rounds = Rounds("STORE", self._connection)
         while waiting:
             text = waiting.popleft()
             wanted = covered(text if by_uid else "1:*")
@@ -366,6 +369,7 @@ class MessageCommands(MetadataCommands):
                 if by_uid and (response.uid is None or response.uid not in wanted):
                     return False
                 answer.messages.append(response)
+                rounds.keep(self._connection.size)
                 return True
 
             command = Command(
@@ -381,6 +385,8 @@ class MessageCommands(MetadataCommands):
                 self._need("CONDSTORE", "QRESYNC")
                 command.add(f"(UNCHANGEDSINCE {unchanged_since})")
             answer.modified += await self._run_store(command.add(*parts), rounds)
+            most = max(most, self._most())
+            _bound(len(answer.modified), most)
             if rest := rounds.rest(text, by_uid=by_uid):
                 waiting.appendleft(rest)
         return answer
@@ -442,6 +448,7 @@ class MessageCommands(MetadataCommands):
         limits = self._connection.settings.limits
         sets, by_uid = format_sets(messages)
         found: list[CopyResult] = []
+        told = 0
 
         def measure(response: Typed) -> None:
             nonlocal most
@@ -452,6 +459,7 @@ class MessageCommands(MetadataCommands):
             return note(response) or rounds.note(response)
 
         def note(response: Typed) -> bool:
+            nonlocal told
             # RFC 6851 section 4.3: MOVE tells in an untagged OK, before EXPUNGE.
             if not (isinstance(response, Status) and response.code is not None):
                 return False
@@ -462,12 +470,14 @@ class MessageCommands(MetadataCommands):
                 validity, source, destination = parts
                 uids = [code_uids(each, most, limits) for each in (source, destination)]
                 result = CopyResult(int(validity), *uids)
-                if len(result.source_uids) == len(result.destination_uids):
+                if 0 < len(result.source_uids) == len(result.destination_uids):
                     found.append(result)
+                    told += len(result.source_uids)
+                    _bound(told, most)
             return True
 
         waiting = deque(sets)
-        rounds = Rounds(verb)
+        rounds = Rounds(verb, self._connection)
         while waiting:
             text = waiting.popleft()
             command = Command(
@@ -540,13 +550,22 @@ class MessageCommands(MetadataCommands):
         if not by_uid:
             raise ValueError("EXPUNGE takes UIDs")
         waiting = deque(sets)
-        rounds = Rounds("EXPUNGE")
+        rounds = Rounds("EXPUNGE", self._connection)
         while waiting:
             text = waiting.popleft()
             command = Command("UID EXPUNGE", collect=rounds.note, selected=selected).add(text)
             rounds.note(await self._connection.run(command))
             if rest := rounds.rest(text, by_uid=True):
                 waiting.appendleft(rest)
+
+
+def _bound(count: int, most: int) -> None:
+    """
+    :param count: messages that all rounds of a command have named.
+    :raises ProtocolError: there cannot be so many.
+    """
+    if count > most:
+        raise ProtocolError("The mail server names more messages than there can be")
 
 
 def _only_below(command: Command, uid: int) -> Command:

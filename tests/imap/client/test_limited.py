@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.imap.client import Numbers, ProtocolError, Refused, WrongState
+from mailkit.imap.client import Numbers, ProtocolError, Refused, Session, WrongState
 from mailkit.model import FlagOp
 from tests.imap.client.support import login
 from tests.imap.client.test_bounds import limited
@@ -187,3 +187,89 @@ class LieTests(SynchronousTestCase):
         results = self.wire.start(self.wire.session.search())
         self.wire.say(b"m2 OK [MESSAGELIMIT 3 20] x\r\nm3 OK [MESSAGELIMIT 3 20] x\r\n")
         results[0].trap(ProtocolError)
+
+
+class MemoryTests(SynchronousTestCase):
+    """The limits are of all rounds of a call together."""
+
+    def open(self, **limits: int) -> Session:
+        self.wire: Manual = limited(**limits)
+        self.wire.start(self.wire.session.select("INBOX"))
+        self.wire.say(SELECTED)
+        self.wire.session._connection.facts.announced |= {"CONDSTORE"}
+        return self.wire.session
+
+    def rounds(self, awaitable: Any, octets: bytes, last: bytes = b"") -> Any:
+        """Two of them, what comes of each is within the limits.
+
+        :param last: the same in the last one.
+        """
+        results = self.wire.start(awaitable)
+        self.wire.say(octets + b"* NO [MESSAGELIMIT 3 20] x\r\nm2 OK %b x\r\n" % last)
+        self.assertEqual((results, self.wire.take()[-1][:3]), ([], b"m3 "))
+        self.wire.say(octets.replace(b"m2", b"m3") + b"m3 OK %b x\r\n" % last)
+        return results[0]
+
+    def test_octets(self) -> None:
+        octets = b"* 1 FETCH (UID 9 FLAGS (%b))\r\n" % (b"x" * 600)
+        for call in (
+            lambda session: session.fetch("5:30", "FLAGS")._all(),
+            lambda session: session.store("5:30", FlagOp.ADD, ["\\Seen"]),
+        ):
+            result = self.rounds(call(self.open(answer=1000)), octets)
+            result.trap(ProtocolError)
+            self.assertTrue(self.wire.session.closed)
+            result = self.rounds(call(self.open(answer=2000)), octets)
+            self.assertEqual({each.uid for each in getattr(result, "messages", result)}, {9})
+
+    def test_messages_one_by_one(self) -> None:
+        """They do not stay, but their UIDs do."""
+        octets = b"* 1 FETCH (UID 9 FLAGS (%b))\r\n" % (b"x" * 600)
+
+        async def fetch(session: Session) -> int:
+            return len([each async for each in session.fetch("5:30", "FLAGS")])
+
+        self.assertEqual(self.rounds(fetch(self.open(answer=1000)), octets), 2)
+        self.assertEqual(self.rounds(fetch(self.open(values=4)), octets * 2), 4)
+        self.rounds(fetch(self.open(values=3)), octets * 2).trap(ProtocolError)
+
+    def test_each_set_has_limits_of_its_own(self) -> None:
+        octets = b"* 1 FETCH (UID 9 FLAGS (%b))\r\n" % (b"x" * 600)
+        session = self.open(answer=1000)
+        several = [9, *range(11, 3500, 2)]
+        results = self.wire.start(session.fetch(several, "FLAGS")._all())
+        self.wire.say(octets + b"m2 OK x\r\n")
+        self.wire.say(octets.replace(b"* 1 FETCH (UID 9", b"* 2 FETCH (UID 3499") + b"m3 OK x\r\n")
+        self.assertEqual([each.uid for each in results[0]], [9, 3499])
+
+    def test_a_search(self) -> None:
+        """The mailbox has five messages."""
+        found = b'* ESEARCH (TAG "m2") UID ALL 1:60000\r\n'
+        self.rounds(self.open().search("SEEN"), found).trap(ProtocolError)
+        found = b'* ESEARCH (TAG "m2") UID ALL 1:6\r\n'
+        self.assertEqual(self.rounds(self.open().search("SEEN"), found), [1, 2, 3, 4, 5, 6])
+
+    def test_a_plain_search(self) -> None:
+        session = self.open(numbers=60_000)
+        session._connection.facts.announced -= {"ESEARCH"}
+        results = self.wire.start(session.search("SEEN"))
+        for tag in (2, 3):
+            numbers = b" ".join(b"%d" % (tag * 60_000 + each) for each in range(60_000))
+            self.wire.say(
+                b"* SEARCH %b\r\nm%d OK [MESSAGELIMIT 3 9%d] x\r\n" % (numbers, tag, 9 - tag)
+            )
+        results[0].trap(ProtocolError)
+
+    def test_messages_left_alone(self) -> None:
+        session = self.open()
+        store = session.store("5:30", FlagOp.ADD, ["\\Seen"], unchanged_since=1)
+        self.rounds(store, b"", b"[MODIFIED 1:60000]").trap(ProtocolError)
+
+    def test_copies(self) -> None:
+        session = self.open()
+        copied = b"* OK [COPYUID 1 1:60000 1:60000] x\r\n"
+        self.rounds(session.copy("5:30", "x"), copied).trap(ProtocolError)
+        copied = b"* OK [COPYUID 1 1:6 1:6] x\r\n"
+        self.open()
+        result = self.rounds(self.wire.session.copy("5:30", "x"), copied)
+        self.assertEqual(len(result.source_uids), 12)
