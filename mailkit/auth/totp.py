@@ -15,7 +15,7 @@ import math
 import os
 import re
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -38,6 +38,8 @@ MAX_WINDOW = 10
 WRONG_CODES = 10
 #: The chance, in a million, to guess a code within a day by those that come later.
 CHANCE = 500
+#: Devices of which it is remembered that the store could not count a wrong code.
+MAX_UNCOUNTED = 10_000
 #: Codes that work without the device, and characters of each: 80 bits.
 RECOVERY_CODES = 10
 _RECOVERY_LENGTH = 16
@@ -120,6 +122,8 @@ class SecondFactors:
         self._seconds = seconds
         # By account: wrong codes that are not counted yet.
         self._noting: Counter[str] = Counter()
+        # By account and secret: until when wrong codes count, some of which the store could not count.
+        self._uncounted: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._nobodys = SecondFactor(base64.b32encode(os.urandom(20)).decode("ascii"))
 
     async def split(self, account: str, password: bytes | str) -> SplitPassword | None:
@@ -172,12 +176,19 @@ class SecondFactors:
     async def _find(self, account: str) -> SecondFactor | None:
         """What the directory knows, and what it is about to know."""
         factor: SecondFactor | None = await self._directory.get_second_factor(account=account)
-        noting = self._noting[account]
-        if factor is None or not noting:
+        if factor is None:
+            return None
+        noting, uncounted = self._noting[account], self._uncounted.get((account, factor.secret), 0)
+        if not noting and not uncounted:
             return factor
         now, seconds = int(self._seconds()), wrong_code_seconds(factor.window)
-        forgotten = max(factor.forgotten, now) + noting * seconds
-        return factor._replace(forgotten=min(forgotten, now + WRONG_CODES * seconds))
+        most = now + WRONG_CODES * seconds
+        if not now < uncounted <= most:
+            # It is over, or the clock was wrong then.
+            self._uncounted.pop((account, factor.secret), None)
+            uncounted = 0
+        forgotten = max(factor.forgotten, uncounted, now if noting else 0) + noting * seconds
+        return factor._replace(forgotten=min(forgotten, most) if noting else forgotten)
 
     async def _refuse(self, account: str) -> None:
         """A wrong code stands behind the right password."""
@@ -194,11 +205,18 @@ class SecondFactors:
             return
         now, seconds = int(self._seconds()), wrong_code_seconds(factor.window)
         most = (WRONG_CODES - 1) * seconds
+        counted, device = max(factor.forgotten, now) + seconds, (account, factor.secret)
         self._noting[account] += 1
         try:
             await self._directory.note_wrong_code(
                 account=account, now=now, seconds=seconds, most=most
             )
+        except Exception:
+            self._remember(device, counted)
+            raise
+        else:
+            if device in self._uncounted:
+                self._remember(device, counted)
         finally:
             self._noting[account] -= 1
             if not self._noting[account]:
@@ -211,6 +229,12 @@ class SecondFactors:
                 count=WRONG_CODES,
                 seconds=seconds,
             )
+
+    def _remember(self, device: tuple[str, str], counted: int) -> None:
+        """What the store does not know, as it cannot write."""
+        self._uncounted[device] = max(counted, self._uncounted.pop(device, 0))
+        if len(self._uncounted) > MAX_UNCOUNTED:
+            self._uncounted.popitem(last=False)
 
     async def _use_step(self, account: str, step: int) -> None:
         """A right code stands behind the right password."""

@@ -12,6 +12,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
+from mailkit.auth import totp
 from mailkit.auth.app_passwords import new_app_password
 from mailkit.auth.totp import (
     MAX_WINDOW,
@@ -25,7 +26,7 @@ from mailkit.auth.totp import (
 from mailkit.coroutines import run
 from mailkit.errors import AuthenticationFailed, StoreUnavailable, TemporaryFailure
 from mailkit.identity import SecondFactor
-from tests.auth.test_app_passwords import ANN, CheckerTestCase
+from tests.auth.test_app_passwords import ANN, BOB, CheckerTestCase
 
 # RFC 6238 appendix B, in base32.
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -323,6 +324,38 @@ class GuessTests(TOTPTestCase):
         self.store.note_wrong_code = lambda **_: fail(trouble)  # type: ignore[method-assign,assignment,misc]
         self.failureResultOf(self.ask(b"secret" + self.wrong[0]), UnauthorizedLogin)
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
+
+    def test_codes_that_the_store_cannot_count_count_all_the_same(self) -> None:
+        noted = self.store.note_wrong_code
+        self.guess(2)
+        self.store.note_wrong_code = lambda **_: fail(StoreUnavailable())  # type: ignore[method-assign,assignment,misc]
+        self.guess(WRONG_CODES - 4)
+        # Nor is there more when it can write again.
+        self.store.note_wrong_code = noted  # type: ignore[method-assign]
+        self.guess(2)
+        self.assertEqual(self.refused(b"secret" + self.code()), 1)
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), WRONG_CODES - 4)
+        self.clock.advance(wrong_code_seconds(1))
+        self.let_in(b"secret" + self.code())
+
+    def test_what_the_store_could_not_count_is_forgotten(self) -> None:
+        self.patch(totp, "MAX_UNCOUNTED", 1)
+        self.store.note_wrong_code = lambda **_: fail(StoreUnavailable())  # type: ignore[method-assign,assignment,misc]
+        self.guess(WRONG_CODES)
+        self.refused(b"secret" + self.code())
+        # In time, with another device, and where there are too many accounts.
+        self.clock.advance(wrong_code_seconds(1))
+        self.let_in(b"secret" + self.code())
+        self.guess(1)
+        other = SECRET[::-1]
+        self.set(SecondFactor(other))
+        self.let_in(b"secret" + str(pyotp.TOTP(other).at(int(self.clock.seconds()))).encode())
+        self.set(SecondFactor(SECRET))
+        self.refused(b"secret" + self.code())
+        self.successResultOf(run(self.store.set_second_factor(BOB, SecondFactor(SECRET))))
+        self.refused(b"secret" + self.wrong[0], username=BOB)
+        self.let_in(b"secret" + self.code())
+        self.flushLoggedErrors(StoreUnavailable)
 
     def test_recovery_codes_and_app_passwords_go_on_to_work(self) -> None:
         factor, codes = new_second_factor()
