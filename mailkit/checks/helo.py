@@ -67,7 +67,9 @@ class HeloSanity(FindingCheck):
         literal = helo.startswith("[")
         address = parse_address(_address_text(helo))
         name = canonical_domain(helo)
-        is_ours = name in self._own_names or name == canonical_domain(session.hostname)
+        # A name in brackets, which is no literal, is still that name.
+        names = {name, canonical_domain(helo.strip("[]"))}
+        is_ours = not names.isdisjoint((*self._own_names, canonical_domain(session.hostname)))
         if is_ours or (address is not None and address == parse_address(connection.local)):
             return self._own_name, "you are not who you say, for that is my own name"
         if literal:

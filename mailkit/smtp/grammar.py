@@ -368,6 +368,8 @@ def parse_xtext(value: str) -> bytes:
 # Received field: all printable characters but those that mean something there.
 _HELO_NAME = re.compile(rb"[%b]+" % octet_class(VCHAR - frozenset(b'()<>"\\,;@')))
 _LETTER_OR_DIGIT = re.compile(rb"[A-Za-z0-9]")
+_NAME_IN_BRACKETS = re.compile(r"[A-Za-z0-9._-]+")
+_LETTER = re.compile(r"[A-Za-z]")
 
 
 def parse_helo(argument: bytes, limits: Limits = LIMITS) -> str:
@@ -384,15 +386,20 @@ def parse_helo(argument: bytes, limits: Limits = LIMITS) -> str:
     if not (_HELO_NAME.fullmatch(name) and _LETTER_OR_DIGIT.search(name)):
         raise Refused(501, "5.5.4", "That is not a host name")
     text = name.decode("ascii")
-    if "[" in text or "]" in text:
-        if text[0] + text[-1] != "[]":
-            raise Refused(501, "5.5.4", "An address literal is written like this: [192.0.2.1]")
+    if text[0] == "[" and text[-1] == "]":
         _check_helo_literal(text[1:-1])
+    elif text[0] == "[" or text.count("[") != text.count("]"):
+        raise Refused(501, "5.5.4", "An address literal is written like this: [192.0.2.1]")
     return text
 
 
 def _check_helo_literal(content: str) -> None:
-    """lenient: IPv6 without its tag, and with a zone, as some programs tell their own addresses."""
+    """lenient: IPv6 without its tag, and with a zone, as some programs tell their own addresses.
+
+    A host's name, too, which other servers take (RFC 5321 section 4.1.4): for checks to judge.
+    """
+    if _NAME_IN_BRACKETS.fullmatch(content) and _LETTER.search(content):
+        return
     address = content[5:] if content[:5].upper() == "IPV6:" else content
     try:
         ipaddress.IPv6Address(address)

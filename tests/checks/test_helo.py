@@ -16,6 +16,7 @@ class HeloTests(CheckCase):
     def test_our_own_name(self) -> None:
         for helo in ("mx.example.org", "MX.Example.ORG.", f"[{OWN}]", OWN):
             self.assert_refused(self.said(helo), 550, "5.7.1", "my own name")
+        self.assert_refused(self.said("[MX.example.org]"), 550, "5.7.1", "my own name")
         answer = self.said("mail.example.org", own_names=["Mail.example.org"])
         self.assert_refused(answer, 550, "5.7.1", "mail.example.org: you are not")
         self.assertIsNone(self.said("mx.example.org", own_name="none"))

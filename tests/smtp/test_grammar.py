@@ -306,6 +306,9 @@ class HeloTests(SynchronousTestCase):
             (b"example.org.", "example.org."),
             (b"[::1]", "[::1]"),
             (b"[IPv6:fe80::1%en0]", "[IPv6:fe80::1%en0]"),
+            (b"[localhost]", "[localhost]"),
+            (b"[host.example]", "[host.example]"),
+            (b"DESKTOP-[1]", "DESKTOP-[1]"),
             # RFC 5321 section 4.1.1.1: information behind the name.
             (b"[192.0.2.1] behind a router", "[192.0.2.1]"),
         ):
@@ -318,10 +321,22 @@ class HeloTests(SynchronousTestCase):
             self.assertEqual(caught.exception.reply[:2], (501, "5.5.4"), argument)
 
     def test_no_address_literals(self) -> None:
-        """RFC 5321 section 4.1.3: a closed pair of brackets with an address in it."""
+        """RFC 5321 section 4.1.3: a closed pair of brackets with an address in it, or a name."""
         for argument in (
-            *(b"[192.0.2.1", b"192.0.2.1]", b"[[192.0.2.1]]", b"[192.0.2.1].", b"x[192.0.2.1]"),
-            *(b"[]", b"[a]", b"[192.0.2]", b"[192.0.2.256]", b"[IPv6:2001:db8::1::2]", b"[IPv6:]"),
+            *(b"[192.0.2.1", b"192.0.2.1]", b"[[192.0.2.1]]", b"[192.0.2.1].", b"[a][b]"),
+            *(
+                b"[]",
+                b"[a",
+                b"[a.",
+                b"a]",
+                b"x[1",
+                b"[-]",
+                b"[a/b]",
+                b"[192.0.2]",
+                b"[192.0.2.256]",
+                b"[IPv6:2001:db8::1::2]",
+                b"[IPv6:]",
+            ),
         ):
             with self.assertRaises(Refused) as caught:
                 parse_helo(argument)
