@@ -16,6 +16,7 @@ from twisted.names import dns
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.dns.datagram import ConnectedDatagrams
 from mailkit.dns.records import MX, TLSA, Answer, Record, RecordType
 from mailkit.errors import DNSFailure, DNSTimeout
 from mailkit.interfaces import IDNSResolver
@@ -33,7 +34,7 @@ Server = tuple[str, int]
 
 
 class _Datagram(dns.DNSDatagramProtocol):
-    # Not six lines in the log for each question.
+    # No lines in the log for each question.
     noisy = False
     announced = 0
 
@@ -186,13 +187,10 @@ class DNSResolver:
 
     async def _ask_by_udp(self, server: Server, query: dns.Query, seconds: float) -> dns.Message:
         protocol = _Datagram(_Nobody(), self._reactor)  # type: ignore[no-untyped-call]
-        interface = "::" if ":" in server[0] else ""
         for left in reversed(range(10)):
             try:
                 # A port that nobody guesses (RFC 5452 section 9.2).
-                port = self._reactor.listenUDP(
-                    dns.randomSource(), protocol, interface=interface, maxPacketSize=8192
-                )
+                port = ConnectedDatagrams(protocol, self._reactor, server, dns.randomSource())
                 break
             except CannotListenError:
                 if not left:
@@ -202,7 +200,7 @@ class DNSResolver:
             # What does not fit is asked for again.
             return message if message.trunc else _checked(message, protocol)
         finally:
-            port.stopListening()
+            port.close()
 
     async def _ask_by_tcp(self, server: Server, query: dns.Query, seconds: float) -> dns.Message:
         new_protocol: Any = _Stream
