@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailkit.ownership import acting_as_owner
 from mailkit.tap.administration import existing_directory, refusals, run
 from mailkit.tap.errors import SettingError
 from mailkit.tap.import_login import find_mechanisms, login_options, read_credentials
@@ -202,12 +201,13 @@ async def _open_account(store: str, address: str, options: dict[str, Any]) -> As
     :raises MailError: there is no such account, or mailbox.
     """
     from mailkit.interfaces import IFetchMemory
+    from mailkit.store.sqlite.belonging import acting_as_store_owner
     from mailkit.tap.stores import open_store, sqlite_directory
 
     with ExitStack() as stack:
         if sqlite_directory(store) is not None:
             # Opening it would make one.
-            stack.enter_context(acting_as_owner(existing_directory(store)))
+            stack.enter_context(acting_as_store_owner(existing_directory(store)))
         opened = open_store(store)
         try:
             account: Any = await opened.open_account(name=await _find_name(opened, address))

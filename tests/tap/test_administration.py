@@ -63,6 +63,9 @@ class StopTests(SynchronousTestCase):
         self.check("nothing", "done\n")
 
 
+FETCH = "import pop3 ann@example.org --host 127.0.0.1 --user ann"
+
+
 class OwnerTests(SynchronousTestCase):
     def setUp(self) -> None:
         if os.geteuid():
@@ -77,10 +80,9 @@ class OwnerTests(SynchronousTestCase):
     def test_what_root_makes_belongs_to_the_user_of_the_store(self) -> None:
         (port,) = free_ports(1)
         # Nobody is there to fetch from, but the store was opened.
-        fetch = f"import pop3 ann@example.org --host 127.0.0.1 --port {port} --user ann"
         for command, code in (
             ("account add ann@example.org --no-password", 0),
-            (f"{fetch} --password-env HOME", 1),
+            (f"{FETCH} --password-env HOME --port {port}", 1),
             ("compact", 0),
             ("repair", 0),
         ):
@@ -104,7 +106,7 @@ class OwnerTests(SynchronousTestCase):
         os.chown(index, 0, 0)
         with open(index, "rb") as file:
             before = file.read()
-        for command in ("repair", "compact"):
+        for command in ("repair", "compact", f"{FETCH} --password-env HOME --port 1"):
             done = self.run_command(command)
             self.assertEqual(done.returncode, 1)
             self.assertIn(f"{index} belongs to root", done.stderr)
