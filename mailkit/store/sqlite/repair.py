@@ -239,6 +239,7 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
     """Take all rows of another index, if it is whole.
 
     :raises StoreCorrupt: it is, and a newer mailkit made it.
+    :raises sqlite3.Error: the disk is full, or another process has the index.
     """
     if not os.path.exists(path):
         return False
@@ -251,7 +252,9 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
                 migrate(source)
         finally:
             source.close()
-    except (*UNREADABLE, MailError):
+    except (*UNREADABLE, MailError) as error:
+        if _is_outage(error):
+            raise
         return False
     # SQLite finds no damage in an empty file.
     if not whole or not version:
@@ -273,12 +276,22 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
                         f"INSERT INTO main.{table} SELECT * FROM source.{table} WHERE true"
                     )
             connection.execute("COMMIT")
-        except sqlite3.Error:
-            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            connection.rollback()  # if SQLite has not: a full disk ends the transaction
+            if _is_outage(error):
+                raise
             return False
     finally:
         connection.execute("DETACH source")
     return True
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether it is none of the index's damage that it could not be read, or not be copied."""
+    # Python 3.10 does not tell SQLITE_FULL and SQLITE_BUSY in any other way.
+    return isinstance(error, sqlite3.OperationalError) and any(
+        words in str(error) for words in ("disk is full", "is locked")
+    )
 
 
 def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from unittest import mock
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from mailkit.errors import StoreUnavailable
+from mailkit.store.sqlite import schema
 from mailkit.store.sqlite.journal import journal_name, list_journals
 from mailkit.store.sqlite.names import NAMES_DIRECTORY
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.segments import segment_name
-from mailkit.store.sqlite.snapshot import snapshot_name
+from mailkit.store.sqlite.snapshot import copy_tables, snapshot_name
 from mailkit.store.sqlite.trees import sync_tree
 
 from .helpers import StoreTestCase, message
@@ -59,6 +61,39 @@ class ClosedFileTests(StoreTestCase):
             self.assertEqual(error.text, f"Cannot open {path}: Permission denied")
             self.assertEqual(index.read_bytes(), before)
             self.assertFalse(Path(f"{index}.broken-1").exists())
+        self.assertEqual(await self.contents(self.open_store()), [message(1)])
+
+    async def test_a_repair_does_not_take_a_full_disk_for_damage(self) -> None:
+        await self.fill()
+        index = Path(self.directory, INDEX_NAME)
+        with closing(sqlite3.connect(index)) as connection:
+            # More than there is room for.
+            connection.execute("UPDATE account SET password_hash = hex(randomblob(10000))")
+            connection.commit()
+
+        def copy(connection: sqlite3.Connection, *arguments: str) -> None:
+            # To no more pages than it has.
+            connection.execute("PRAGMA main.max_page_count = 1")
+            copy_tables(connection, *arguments)
+
+        with mock.patch("mailkit.store.sqlite.repair.copy_tables", copy):
+            error = self.assertRaises(StoreUnavailable, repair_store, self.directory)
+        self.assertEqual(error.text, "The repair failed: database or disk is full")
+        self.assertFalse(Path(f"{index}.broken-1").exists())
+        report = repair_store(self.directory)
+        self.assertIn("The index can be read; it is brought up to the end of the log", report.lines)
+
+    async def test_a_repair_does_not_take_an_index_for_damaged_that_others_have(self) -> None:
+        await self.fill()
+        index = Path(self.directory, INDEX_NAME)
+        self.patch(schema, "BUSY_TIMEOUT", 0)
+        with closing(sqlite3.connect(index)) as connection:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("UPDATE account SET modseq = modseq")
+            connection.commit()
+            error = self.assertRaises(StoreUnavailable, repair_store, self.directory)
+        self.assertEqual(error.text, "The repair failed: database is locked")
+        self.assertFalse(Path(f"{index}.broken-1").exists())
         self.assertEqual(await self.contents(self.open_store()), [message(1)])
 
     async def test_a_store_tells_of_it_in_our_own_words(self) -> None:
