@@ -26,6 +26,7 @@ from mailkit.client.errors import (
     ConnectFailed,
     TimedOut,
     TLSFailed,
+    TrustUnreadable,
 )
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 
@@ -272,14 +273,15 @@ async def within(awaitable: Awaitable[_T], seconds: float) -> _T:
 
 def ssl_context(policy: TLSPolicy) -> ssl.SSLContext:
     """
-    :raises TLSFailed: the file of trusted certificates cannot be read.
+    :raises TrustUnreadable: the file of trusted certificates cannot be read.
+    :raises TLSFailed: the policy wants DANE.
     """
     if policy.mode is TLSMode.VERIFIED:
         try:
             context = ssl.create_default_context(cafile=policy.ca_file)
         except (OSError, ssl.SSLError) as error:
             text = f"Cannot read the certificates to trust: {error}"
-            raise TLSFailed(text, command="TLS") from error
+            raise TrustUnreadable(text, command="TLS") from error
     elif policy.mode is TLSMode.DANE:
         # The standard library does not tell what chain a server presents before Python 3.13.
         raise TLSFailed("Only the client for Twisted verifies by DANE", command="TLS")

@@ -101,6 +101,14 @@ class TLSFailed(ClientError):
         self.result_type = result_type
 
 
+class TrustUnreadable(TLSFailed):
+    """The file of certificates to trust cannot be read: that says nothing of the server."""
+
+    default_text = "Cannot read the certificates to trust"
+    # RFC 3463 section 3.4: system incorrectly configured.
+    default_enhanced = "4.3.5"
+
+
 class AuthFailed(ClientError):
     """The server did not take the login, or there is no safe way to log in."""
 

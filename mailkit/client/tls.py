@@ -22,7 +22,7 @@ from zope.interface import implementer
 from mailkit.client.certificates import judge
 from mailkit.client.chains import check_chain, check_name
 from mailkit.client.dane import MAX_CHAIN, check_associations
-from mailkit.client.errors import TLSFailed
+from mailkit.client.errors import TLSFailed, TrustUnreadable
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy, is_host_name
 from mailkit.wire.domains import canonical_domain
 
@@ -119,7 +119,7 @@ def connection_creator(policy: TLSPolicy, hostname: str | None) -> IOpenSSLClien
     """
     :param hostname: the name that is connected to, if it has one.
     :raises ValueError: the policy wants a name and there is none.
-    :raises TLSFailed: the file of trusted certificates cannot be read.
+    :raises TrustUnreadable: the file of trusted certificates cannot be read.
     """
     name = policy.hostname or hostname
     if policy.mode is not TLSMode.VERIFIED:
@@ -136,7 +136,8 @@ def _trust(path: str | None) -> Any:
         with open(path, "rb") as file:
             loaded = x509.load_pem_x509_certificates(file.read())
     except (OSError, ValueError) as error:
-        raise TLSFailed(f"Cannot read the certificates to trust: {error}", command="TLS") from error
+        text = f"Cannot read the certificates to trust: {error}"
+        raise TrustUnreadable(text, command="TLS") from error
     pems = [certificate.public_bytes(Encoding.PEM) for certificate in loaded]
     certificates = [Certificate.loadPEM(pem) for pem in pems]
     return trustRootFromCertificates(certificates)

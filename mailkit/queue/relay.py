@@ -40,6 +40,7 @@ from mailkit.smtp.client import (
     SessionPool,
     Status,
     TLSFailed,
+    TrustUnreadable,
 )
 from mailkit.wire.domains import canonical_domain
 
@@ -358,9 +359,12 @@ class RelayTransport(Transport):
                 settings = replace(settings, credentials=login)
             session, address, passed_over = await self._opener.open(servers, settings)
         except TLSFailed as error:
-            self._note(failed_session(host, decision, error), wish)
             failure: MailError = error
-            if wish is Wish.REQUIRED:
+            # A fault of our own says nothing of the server: nobody is told, and it may be mended.
+            ours = isinstance(error, TrustUnreadable)
+            if not ours:
+                self._note(failed_session(host, decision, error), wish)
+            if wish is Wish.REQUIRED and not ours:
                 # RFC 8689 section 4.2.1: the sender is told, whatever becomes of that server later.
                 failure = HostNotSecure(f"{wish.value}: {error.text}")
             link.ways[failure] = way

@@ -92,26 +92,32 @@ class BrokenTLSTests(TestCase):
         self.factory.said = []
         port = reactor.listenTCP(0, self.factory, interface=HOST)
         self.addCleanup(port.stopListening)
+        self.results: list[Any] = []
         self.number = port.getHost().port
-        self.resolver = FakeResolver(
-            exchangers={"example.net": [(1, NAME)]}, addresses={NAME: [HOST]}
-        )
         self.base = f"_{self.number}._tcp.{NAME}"
+        self.serve_at(HOST)
+
+    def serve_at(self, *addresses: str) -> None:
+        """Tell by DNS where the server is."""
+        self.resolver = FakeResolver(
+            exchangers={"example.net": [(1, NAME)]}, addresses={NAME: addresses}
+        )
         self.resolver.secure = {"example.net", NAME, self.base}
 
     async def send(self, mode: TLSMode, **fields: Any) -> Handover:
-        settings = ClientSettings(
-            helo="mail.example.org", tls=TLSPolicy(mode), timeouts=Timeouts(tls=0.2)
-        )
-        finder = ExchangerFinder(self.resolver, port=self.number)
-        security = DestinationSecurity(self.resolver)
-        transport = RelayTransport(finder, settings, reactor, security)
+        transport = self.make(TLSPolicy(mode))
         envelope = queue_envelope("eve@example.net", **fields)
         try:
             result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE))
         finally:
             await Deferred.fromCoroutine(transport.close())
         return result.recipients[0]
+
+    def make(self, tls: TLSPolicy) -> RelayTransport:
+        settings = ClientSettings(helo="mail.example.org", tls=tls, timeouts=Timeouts(tls=0.2))
+        finder = ExchangerFinder(self.resolver, port=self.number)
+        security = DestinationSecurity(self.resolver)
+        return RelayTransport(finder, settings, reactor, security, self.results.append)
 
     async def assert_nothing_sent(
         self, mode: TLSMode, status: Status = Status.TEMPORARY, **fields: Any
@@ -142,6 +148,28 @@ class BrokenTLSTests(TestCase):
         self.resolver.add(self.base, RecordType.TLSA, TLSA(3, 1, 1, b"x" * 32))
         for mode in (TLSMode.OPPORTUNISTIC, TLSMode.VERIFIED):
             await self.assert_nothing_sent(mode, Status.PERMANENT, require_tls=True)
+
+    async def require_tls(self, transport: RelayTransport) -> None:
+        """Send two messages, neither of which is given up."""
+        self.addCleanup(transport.close)
+        envelope = queue_envelope("eve@example.net", require_tls=True)
+        for _ in range(2):
+            result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE))
+            self.assertEqual(result.recipients[0].status, Status.TEMPORARY, result.recipients)
+
+    async def test_requiretls_with_an_address_that_is_away(self) -> None:
+        # Whether that is known already makes no difference.
+        self.serve_at("127.0.0.2", HOST)
+        self.resolver.add(self.base, RecordType.TLSA, TLSA(3, 1, 1, b"x" * 32))
+        self.factory.answer = ANSWERS["refused"]
+        await self.require_tls(self.make(TLSPolicy()))
+
+    async def test_requiretls_with_certificates_that_cannot_be_read(self) -> None:
+        self.factory.answer = ANSWERS["silence"]
+        missing = self.mktemp()
+        await self.require_tls(self.make(TLSPolicy(TLSMode.VERIFIED, ca_file=missing)))
+        # Nobody else is to blame.
+        self.assertEqual(self.results, [])
 
     async def test_opportunistic_goes_without(self) -> None:
         for what, self.factory.answer in ANSWERS.items():

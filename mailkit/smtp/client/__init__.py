@@ -34,6 +34,7 @@ from mailkit.client.errors import (
     ServiceRefused,
     TimedOut,
     TLSFailed,
+    TrustUnreadable,
 )
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 from mailkit.smtp.client.address import make_envelope, parse_path, parse_server
@@ -82,6 +83,7 @@ __all__ = [
     "TLSPolicy",
     "TimedOut",
     "Timeouts",
+    "TrustUnreadable",
     "asyncio_connect",
     "asyncio_sendmail",
     "connect",
