@@ -145,7 +145,7 @@ class LieTests(SynchronousTestCase):
     def test_a_mailbox_that_is_being_left(self) -> None:
         """What waits behind SELECT was meant for the mailbox before, or for none."""
         session = self.wire.session
-        self.announce("UIDPLUS")
+        self.announce("UIDPLUS", "MOVE", "REPLACE", "SORT", "THREAD=REFERENCES")
         fetching = session.fetch([5], "FLAGS")
 
         async def read() -> bytes:
@@ -163,6 +163,12 @@ class LieTests(SynchronousTestCase):
                 session.expunge([5]),
                 session.copy([5], "Trash"),
                 session.store([5], FlagOp.ADD, ["\\Deleted"]),
+                session.move([5], "Trash"),
+                session.replace(5, "INBOX", b"x"),
+                session.search(),
+                session.extended_search(),
+                session.sort("DATE"),
+                session.thread(),
                 session.close_mailbox(),
             )
         ]
