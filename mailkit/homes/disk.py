@@ -27,6 +27,9 @@ from mailkit.interfaces import (
 #: Entries of a directory that are given at a time.
 ENTRIES_A_PIECE = 100
 
+#: Accounts of which a process remembers that their homes were flushed.
+MAX_DURABLE = 10_000
+
 #: Calls a function that may block, in a thread.
 InThread = Callable[..., Awaitable[Any]]
 
@@ -74,6 +77,8 @@ class FileHomes:
         self.quotas = quotas
         self.min_free = min_free
         self._in_thread = in_thread or threads_of()
+        # Accounts whose homes were flushed since the start.
+        self._durable: set[str] = set()
         # Of those accounts that somebody is logged in to.
         self._usages: WeakValueDictionary[str, Usage] = WeakValueDictionary()
 
@@ -84,11 +89,20 @@ class FileHomes:
         usage.quota = quota
         files = Files(path, self.max_entries, usage, self.min_free)
         try:
-            await self._in_thread(make_directory, path)
+            await self._in_thread(self._make, account, path)
             await self._in_thread(files.measure)
         except OSError as error:
             raise StoreUnavailable("Your files are not available just now") from error
         return FileHome(account, files, self._in_thread)
+
+    def _make(self, account: str, path: str) -> None:
+        """In a thread."""
+        if not self._durable:
+            make_directory(self.directory)
+        make_directory(path, account in self._durable)
+        if len(self._durable) >= MAX_DURABLE:
+            self._durable.clear()
+        self._durable.add(account)
 
     async def _find_quota(self, account: str) -> FileQuota:
         if self.quotas is None:

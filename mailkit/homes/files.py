@@ -239,9 +239,11 @@ class Files:
                 os.fsync(source)
 
 
-def make_directory(path: str) -> None:
+def make_directory(path: str, is_durable: bool = False) -> None:
     """Make a directory that the server has chosen and those above it, durably, where it is not there.
 
+    :param is_durable: if it is there, it has been flushed. Otherwise whoever has made it may do so only
+        now, or have been killed before.
     :raises OSError: it cannot be made.
     """
     above = os.path.dirname(path)
@@ -250,15 +252,27 @@ def make_directory(path: str) -> None:
     except FileExistsError:
         if not os.path.isdir(path):
             raise
-        return
+        if is_durable:
+            return
     except FileNotFoundError:
+        if above in ("", path):
+            raise
         make_directory(above)
-        os.mkdir(path, 0o700)
-    descriptor = os.open(above, _DIRECTORY & ~os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        # Somebody may have been faster.
+        make_directory(path)
+        return
+    for each in (above or ".", path):
+        try:
+            descriptor = os.open(each, _DIRECTORY & ~os.O_NOFOLLOW)
+        except PermissionError:
+            # It may be written to and not read. File systems with a journal keep what is in it with
+            # what was done before.
+            continue
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return
 
 
 def _check_is_file(directory: int, name: str) -> None:

@@ -114,8 +114,58 @@ class PowerFailureTests(FTPCase):
         kept = {".": ["a", "files", "secret"], "a": ["b"]}
         self.check(kept, make_directory, new)
         self.assertEqual(os.stat(new).st_mode, 0o40700)
-        self.check({}, make_directory, new)
+        self.check({}, make_directory, new, True)
         self.assertRaises(OSError, make_directory, str(self.root / "secret"))
+
+    def test_a_home_that_another_has_made_and_not_flushed_yet(self) -> None:
+        """Or never: it was killed then."""
+        (self.root / "a").mkdir()
+        self.check({"a": ["b"]}, make_directory, str(self.root / "a" / "b"))
+        self.check({"a": ["b"]}, make_directory, str(self.root / "a" / "b"))
+        homes = FileHomes(str(self.root / "a"), in_thread=maybeDeferred)
+
+        def open_home() -> None:
+            self.successResultOf(Deferred.fromCoroutine(homes.open_home(account="b")))
+
+        # Once.
+        self.check({".": ["a", "files", "secret"], "a": ["b"]}, open_home)
+        self.check({}, open_home)
+        os.rmdir(self.root / "a" / "b")
+        self.check({"a": ["b"]}, open_home)
+
+    def test_two_who_make_it_at_once(self) -> None:
+        new, mkdir = str(self.root / "a" / "b"), os.mkdir
+        race = [new]
+
+        def interrupted(path: str, mode: int) -> None:
+            try:
+                mkdir(path, mode)
+            except FileNotFoundError:
+                if race:
+                    make_directory(race.pop())
+                raise
+
+        with mock.patch.object(os, "mkdir", interrupted):
+            make_directory(new)
+        self.assertTrue(os.path.isdir(new))
+
+    def test_a_directory_above_that_cannot_be_read(self) -> None:
+        """It may be written to all the same."""
+        (self.root / "a").mkdir()
+        opened = os.open
+
+        def refuse(path: str, flags: int) -> int:
+            if path == str(self.root / "a"):
+                raise PermissionError(errno.EACCES, "not to be read")
+            return opened(path, flags)
+
+        with mock.patch.object(os, "open", refuse):
+            self.check({"a/b": []}, make_directory, str(self.root / "a" / "b"))
+
+    def test_nothing_above(self) -> None:
+        with mock.patch.object(os, "mkdir", mock.Mock(side_effect=FileNotFoundError)):
+            for path in ("/", "a"):
+                self.assertRaises(FileNotFoundError, make_directory, path)
 
 
 class FileTests(FTPCase):
