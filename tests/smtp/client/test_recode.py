@@ -99,6 +99,11 @@ class RecodeTests(SynchronousTestCase):
         message = head("quoted-printable") + b"caf=C3=A9 and caf\xc3\xa9 =\r\nfine =zz \r\n"
         wanted = head("quoted-printable") + b"caf=C3=A9 and caf=C3=A9 =\r\nfine =zz \r\n"
         self.assertEqual(convert(message), wanted)
+        # What quotes nothing must not quote the next octet.
+        self.assertEqual(
+            convert(head("quoted-printable") + b"a=\xe9=C3"),
+            head("quoted-printable") + b"a=3D=E9=C3",
+        )
 
     def test_quoted_printable_with_other_line_ends(self) -> None:
         encoded = b"a\nb=\nc\rd\0 =\n"
