@@ -72,9 +72,12 @@ class ClosedFileTests(StoreTestCase):
             connection.commit()
 
         def copy(connection: sqlite3.Connection, *arguments: str) -> None:
-            # To no more pages than it has.
+            # To no more pages than it has; there is room for what is made without.
             connection.execute("PRAGMA main.max_page_count = 1")
-            copy_tables(connection, *arguments)
+            try:
+                copy_tables(connection, *arguments)
+            finally:
+                connection.execute("PRAGMA main.max_page_count = 1000000")
 
         with mock.patch("mailkit.store.sqlite.repair.copy_tables", copy):
             error = self.assertRaises(StoreUnavailable, repair_store, self.directory)
