@@ -30,6 +30,8 @@ CHECK_EVERY = 16 * 1024 * 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO must not keep a thread waiting for its other end.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# What fsync(2) says of a directory whose file system has no such thing, or cannot be written to.
+_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)
 _NO_FILE = "That is not a file"
 _NOT_THE_HOME = str.maketrans("", "", "df")
 
@@ -270,6 +272,10 @@ def make_directory(path: str, is_durable: bool = False) -> None:
             continue
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FSYNC:
+                raise
+            continue
         finally:
             os.close(descriptor)
         return

@@ -162,6 +162,24 @@ class PowerFailureTests(FTPCase):
         with mock.patch.object(os, "open", refuse):
             self.check({"a/b": []}, make_directory, str(self.root / "a" / "b"))
 
+    def test_a_directory_above_that_cannot_be_flushed(self) -> None:
+        """A disk that fails is another thing."""
+        new, flush = str(self.root / "a" / "b"), os.fsync
+        os.makedirs(new)
+        above = os.stat(self.root / "a")
+        for number in (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EIO):
+
+            def refuse(descriptor: int, number: int = number) -> None:
+                if os.path.samestat(os.fstat(descriptor), above):
+                    raise OSError(number, os.strerror(number))
+                flush(descriptor)
+
+            with mock.patch.object(os, "fsync", refuse):
+                if number == errno.EIO:
+                    self.assertRaises(OSError, make_directory, new)
+                else:
+                    make_directory(new)
+
     def test_nothing_above(self) -> None:
         with mock.patch.object(os, "mkdir", mock.Mock(side_effect=FileNotFoundError)):
             for path in ("/", "a"):
