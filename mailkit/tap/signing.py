@@ -110,8 +110,11 @@ class Signing:
             signs = ring if self._wanted else KeyRing()
 
             async def is_own(domain: str) -> bool:
-                # Who signs for a domain sends for it, so that its SPF record knows us.
-                return bool(signs.find(domain)) or await is_local(domain)
+                # Who signs for a domain sends for it, so that its SPF record knows us. RFC 7208
+                # section 4.4: that record says nothing of the domains below it.
+                name = canonical_domain(domain)
+                signed = any(key.domain == name for key in signs.find(name))
+                return signed or await is_local(domain)
 
             transport = ForwardingTransport(transport, sealing=sealing, srs=srs, is_own=is_own)
         return transport
