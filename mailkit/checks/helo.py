@@ -66,19 +66,19 @@ class HeloSanity(FindingCheck):
         connection, helo = session.connection, session.helo
         literal = helo.startswith("[")
         address = parse_address(_address_text(helo))
-        name = canonical_domain(helo)
         # A name in brackets, which is no literal, is still that name.
-        names = {name, canonical_domain(helo.strip("[]"))}
-        is_ours = not names.isdisjoint((*self._own_names, canonical_domain(session.hostname)))
+        name = canonical_domain(helo.strip("[]"))
+        is_ours = name in self._own_names or name == canonical_domain(session.hostname)
         if is_ours or (address is not None and address == parse_address(connection.local)):
             return self._own_name, "you are not who you say, for that is my own name"
-        if literal:
-            if address is not None and address != parse_address(connection.peer):
-                return self._other_literal, "that is not the address you come from"
-        elif address is not None:
+        if address is None:
+            # Literals of kinds that we do not know have a colon.
+            if "." not in name and not (literal and ":" in name):
+                return self._single_label, "that is not a fully qualified name"
+        elif not literal:
             return self._bare_address, "an address stands in brackets (RFC 5321 section 4.1.3)"
-        elif "." not in name:
-            return self._single_label, "that is not a fully qualified name"
+        elif address != parse_address(connection.peer):
+            return self._other_literal, "that is not the address you come from"
         return "none", ""
 
 

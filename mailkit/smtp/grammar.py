@@ -369,6 +369,7 @@ def parse_xtext(value: str) -> bytes:
 _HELO_NAME = re.compile(rb"[%b]+" % octet_class(VCHAR - frozenset(b'()<>"\\,;@')))
 _LETTER_OR_DIGIT = re.compile(rb"[A-Za-z0-9]")
 _NAME_IN_BRACKETS = re.compile(r"[A-Za-z0-9._-]+")
+_PAIRED = re.compile(r"[^][]*(\[[^][]*\][^][]*)*")
 _LETTER = re.compile(r"[A-Za-z]")
 
 
@@ -388,7 +389,7 @@ def parse_helo(argument: bytes, limits: Limits = LIMITS) -> str:
     text = name.decode("ascii")
     if text[0] == "[" and text[-1] == "]":
         _check_helo_literal(text[1:-1])
-    elif text[0] == "[" or text.count("[") != text.count("]"):
+    elif text[0] == "[" or not _PAIRED.fullmatch(text):
         raise Refused(501, "5.5.4", "An address literal is written like this: [192.0.2.1]")
     return text
 

@@ -43,7 +43,7 @@ class HeloTests(CheckCase):
         self.assertIsNone(self.said("1.example", bare_address="reject"))
 
     def test_single_labels(self) -> None:
-        for helo in ("localhost", "PC17", "host."):
+        for helo in ("localhost", "PC17", "host.", "[localhost]", "[PC17.]"):
             self.assertIsInstance(self.said(helo, single_label="reject"), Reject)
-        for helo in ("a.example", f"[{PEER}]"):
+        for helo in ("a.example", "[a.example]", f"[{PEER}]", "[IPv6:fd00::1]", "[Tag:what]"):
             self.assertIsNone(self.said(helo, single_label="reject"))

@@ -330,6 +330,8 @@ class HeloTests(SynchronousTestCase):
                 b"[a.",
                 b"a]",
                 b"x[1",
+                b"]a[",
+                b"a]b[c",
                 b"[-]",
                 b"[a/b]",
                 b"[192.0.2]",
