@@ -24,6 +24,8 @@ _MAX_LINE = 998
 # RFC 2045 section 6.8: a reader ignores what is not in the alphabet.
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s\0\x80-\xff]")
 _IGNORED = b" \t\r\n\v\f\0" + bytes(range(128, 256))
+# RFC 2045 section 6.3: the private encodings that are in use, besides uuencode.
+_PRIVATE = re.compile(rb"(x-)?(yenc(ode)?|(mac-)?binhex(40)?)")
 _UNFIT = re.compile(rb"[\0\r\x80-\xff]")
 # lenient: a "=" that quotes nothing stands for itself (RFC 2045 section 6.7, note 1).
 _TO_QUOTE = re.compile(rb"[\0\r\x80-\xff]|=(?![0-9A-Fa-f]{2})")
@@ -32,12 +34,12 @@ _TO_QUOTE = re.compile(rb"[\0\r\x80-\xff]|=(?![0-9A-Fa-f]{2})")
 def known_encoding(encoding: bytes) -> bytes:
     """The transfer encoding in lower case; empty if the octets stand for themselves.
 
-    lenient: ``8-bit`` and other words that are no encoding stand for none, as readers take them. The
-    private ones of RFC 2045 section 6.3 are some.
+    lenient: ``8-bit``, ``x-unknown`` and other words that are no encoding stand for none, as readers
+    take them.
     """
     encoding = encoding.lower()
     known = encoding in (BASE64, QUOTED_PRINTABLE) or encoding in UUENCODE
-    return encoding if known or encoding.startswith(b"x-") else b""
+    return encoding if known or _PRIVATE.fullmatch(encoding) else b""
 
 
 def is_base64(piece: bytes) -> bool:
@@ -108,8 +110,8 @@ def _requote_line(line: bytes, line_end: bytes) -> bytes:
     # RFC 2045 section 6.7 (3): blanks at the end were added on the way.
     text = line.rstrip(b" \t")
     if text.endswith(b"="):
-        line, soft = text[:-1], b"="
-    return _wrap(_quote(line)) + soft + line_end
+        text, soft = text[:-1], b"="
+    return _wrap(_quote(text)) + soft + line_end
 
 
 def _quote(line: bytes) -> bytes:

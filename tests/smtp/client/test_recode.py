@@ -85,7 +85,7 @@ class RecodeTests(SynchronousTestCase):
 
     def test_quoted_printable_on_one_line(self) -> None:
         for encoded in (
-            b"caf=C3=A9 " * 20_000,
+            b"caf=C3=A9 " * 20_000 + b"end",
             b"=3D" * 30_000 + b"=\r\n" + b"x" * 999,
             b"x" * 1000 + b" \t=\t\r\nend",
             b"x" * 57 * 1024 + b"\r\n" + b"y=zz= =" * 200,
@@ -113,11 +113,21 @@ class RecodeTests(SynchronousTestCase):
         self.assertEqual(body, b"a=0A=\r\nb=\r\nc=0Dd=00 =\r\n")
         self.assertEqual(quopri.decodestring(body), quopri.decodestring(encoded))
 
+    def test_quoted_printable_with_blanks_at_the_end(self) -> None:
+        """RFC 2045 section 6.7 (3): they are padding, and no soft line break may make them content."""
+        for number in range(60, 80):
+            for blanks in (b" ", b" \t  "):
+                for end in (b"", b"\r\n"):
+                    text = b"a" * number
+                    message = head("quoted-printable") + text + b"=C3\xa9" + blanks + end
+                    self.assertEqual(self.decoded(convert(message)), text + "é".encode() + end)
+
     def test_what_stays_as_it_is(self) -> None:
         long = b"x" * 1200 + b"\r\n"
         for message in (
             head("x-uuencode") + b"begin 644 " + long + b"end\r\n",
             head("x-yenc") + long,
+            head("mac-binhex40") + long,
             # It is no base64, and a reader may see that, too.
             head("base64") + b"-- " + long,
             head("quoted-printable", "message/rfc822") + b"Subject: x\r\n\r\n" + long,
@@ -142,7 +152,7 @@ class RecodeTests(SynchronousTestCase):
         self.assertEqual(quopri.decodestring(body), inner)
 
     def test_words_that_are_no_encoding(self) -> None:
-        for word in ("8-bit", "utf-8", "binary", "none"):
+        for word in ("8-bit", "utf-8", "binary", "none", "x-unknown", "x-8bit"):
             converted = convert(head(word) + "Grüße\r\n".encode() + b"x" * 1200)
             self.assertEqual(self.decoded(converted), "Grüße\r\n".encode() + b"x" * 1200)
             self.assertNotIn(f"Encoding: {word}".encode(), converted)
