@@ -56,16 +56,22 @@ class RecipientState(enum.Enum):
         """Whether that may come next: of what is final only what is known later."""
         return not self.final or after in _LATER.get(self, ())
 
-    def become(self, after: RecipientState, attempted: bool) -> RecipientState | None:
+    def become(
+        self, after: RecipientState, attempted: bool, ordered: bool = False
+    ) -> RecipientState | None:
         """What comes next; None when nothing changes.
 
         :param after: what somebody puts down.
         :param attempted: it is what an attempt has come to.
+        :param ordered: somebody has ordered it.
         """
         if not self.allows(after) or (after is RecipientState.ATTEMPTING and not self.waits):
             return None
-        # Whoever holds a message while an attempt is under way holds it still when that has failed.
-        return self if self is RecipientState.HELD and attempted and after.waits else after
+        if self is RecipientState.HELD and after.waits and not ordered:
+            # Whoever holds a message while an attempt is under way holds it still when that has
+            # failed, or was broken off.
+            return self if attempted else None
+        return after
 
 
 _WAITING = frozenset(

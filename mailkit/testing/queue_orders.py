@@ -33,6 +33,17 @@ class OrderTests(QueueBase):
         await queue.order(order=Order.RELEASE, id=id, now=self.now)
         self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
 
+    async def test_held_while_an_attempt_is_broken_off(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net")
+        (eve,) = (await queue.get_message(id=id)).recipients
+        await queue.record(updates=[Update(eve.id, RecipientState.ATTEMPTING)])
+        await queue.order(order=Order.HOLD, id=id, now=self.now)
+        await queue.record(updates=[Update(eve.id, eve.state)])
+        self.assertEqual(await self.states(queue, id), [RecipientState.HELD])
+        self.assertEqual(await self.due(queue, "example.net", later=9 * HOUR), [])
+        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.QUEUED])
+
     async def test_called_off_while_it_is_handed_over(self) -> None:
         queue = await self.open_queue()
         id = await self.add(queue, "eve@example.net", "joe@example.net")

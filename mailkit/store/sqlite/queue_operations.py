@@ -231,34 +231,39 @@ class Record(Operation[None]):
 
 
 def apply_updates(
-    connection: sqlite3.Connection, rows: dict[int, RecipientRow], updates: Iterable[Update]
+    connection: sqlite3.Connection,
+    rows: dict[int, RecipientRow],
+    updates: Iterable[Update],
+    ordered: bool = False,
 ) -> list[Note]:
     """Change recipients, each from the state that it is in; gives what replaying it needs.
 
     :param rows: those that are there, by id; changed to what they are afterwards.
+    :param ordered: somebody has ordered it.
     """
     notes: list[Note] = []
-    attempted = RowBuffer(_ADD_ATTEMPTS, 4)
+    buffer = RowBuffer(_ADD_ATTEMPTS, 4)
     changed: set[int] = set()
     for update in updates:
         row = rows.get(update.id)
         if row is None:
             continue
-        after = RecipientState(row.state).become(update.state, update.attempt is not None)
+        attempted = update.attempt is not None
+        after = RecipientState(row.state).become(update.state, attempted, ordered)
         if after is None:
             continue
         attempts, attempt = row.attempts, None
         if update.attempt is not None:
             attempts += 1
             attempt = dump_attempt(update.attempt)
-            attempted.rows.append((row.message_id, row.id, attempts, attempt))
+            buffer.rows.append((row.message_id, row.id, attempts, attempt))
         next_time = (update.next_time or row.next_time or 0) if after.waits else None
         warned = int(row.warned or update.warned)
         state = after.value
         notes.append([row.id, row.message_id, state, next_time, attempts, warned, attempt])
         rows[row.id] = RecipientRow(*row[:3], state, next_time, attempts, warned)
         changed.add(row.id)
-    attempted.flush(connection)
+    buffer.flush(connection)
     recipients = RowBuffer(_SET, 5, ") AS v WHERE queue_recipient.id = v.column1")
     recipients.rows = [(number, *rows[number][3:]) for number in changed]
     recipients.flush(connection)
@@ -290,7 +295,7 @@ def apply_order(
         if after is not None:
             updates.append(Update(row.id, after.state, after.next_time))
             domains.add(recipient.domain)
-    notes = apply_updates(connection, known, updates)
+    notes = apply_updates(connection, known, updates, ordered=True)
     settle_domains(connection, domains)
     finish_messages(connection, [message_id], now)
     return notes
