@@ -163,9 +163,11 @@ class Dispatcher:
                     await self._record(*portions.end(message, result.recipients))
 
         # Where one fails, what the others have sent is put down all the same.
-        await gather_all(lane() for _ in range(min(lanes, len(pending))))
-        for kept in portions.take_kept():
-            await self._record(*kept)
+        try:
+            await gather_all(lane() for _ in range(min(lanes, len(pending))))
+        finally:
+            for kept in portions.take_kept():
+                await self._record(*kept)
         if not troubles:
             if contact:
                 self._unreachable.note_success(domain)

@@ -258,6 +258,31 @@ class BounceTests(QueueTestCase):
             await self.states(id), [RecipientState.DELIVERED] * 2 + [RecipientState.QUEUED] * 3
         )
 
+    async def test_what_earlier_portions_came_to_is_put_down_when_it_is_broken_off(self) -> None:
+        self.transport.max_parallel = 1
+        self.transport.answer = lambda recipient: reply(
+            451 if str(recipient.path) == "1@example.net" else 250, "later"
+        )
+        send = self.transport.send
+
+        async def hang(*arguments: Any) -> Any:
+            result = await send(*arguments)
+            if len(self.transport.sent) == 11:
+                await Deferred()
+            return result
+
+        self.patch(self.transport, "send", hang)
+        id = await self.submit(*[f"{number}@example.net" for number in range(12)])
+        self.pass_time(6)
+        stopped = Deferred.fromCoroutine(self.manager.stop(grace=3.0))
+        self.pass_time(3)
+        self.successResultOf(stopped)
+        delivered, waits = RecipientState.DELIVERED, RecipientState.QUEUED
+        self.assertEqual(
+            await self.states(id),
+            [delivered, RecipientState.DEFERRED, *[delivered] * 8, waits, waits],
+        )
+
     async def test_others_keep_the_senders(self) -> None:
         self.transport.leaves = False
         await self.submit("eve@example.net")
