@@ -111,8 +111,7 @@ class MaildropFetch:
         self._now = now
         self._batch: list[_Waiting] = []
         self._octets = 0
-        # Unique-ids of what has become durable now, and message numbers that will be deleted.
-        self._kept: set[str] = set()
+        # Message numbers that will be deleted.
         self._deleted: list[int] = []
         self.report = FetchReport()
 
@@ -155,7 +154,7 @@ class MaildropFetch:
             if full or self._octets >= self._settings.batch_octets:
                 await self._keep_batch()
         await self._keep_batch()
-        await self._delete_old(told, listed, known)
+        await self._delete_old(told, listed)
         await self._leave()
         await self._forget(set(listed.values()), known)
 
@@ -192,19 +191,13 @@ class MaildropFetch:
         result = await self._account.append_fetched(
             mailbox=self._settings.mailbox, source=self._source, messages=messages
         )
-        self._kept.update(waiting.unique_id for waiting in batch)
         self.report.fetched += len(result.uids)
         self.report.unchanged += len(batch) - len(result.uids)
         self.report.octets += sum(waiting.content.size for waiting in batch)
 
     # At the server.
 
-    async def _delete_old(
-        self,
-        told: Mapping[int, str],
-        listed: Mapping[int, str],
-        known: Mapping[str, FetchedBefore],
-    ) -> None:
+    async def _delete_old(self, told: Mapping[int, str], listed: Mapping[int, str]) -> None:
         """Have what is old enough marked as deleted; only the end of the session deletes it.
 
         :param told: unique-ids as the server has them.
@@ -214,8 +207,9 @@ class MaildropFetch:
             return
         now = self._now()
         # What is gone is safe when it has come again: it may be another one.
+        # That keeps its time if it is the same, so that the next run deletes what this one cannot.
+        known = await self._account.list_fetched(source=self._source)
         safe = {unique_id: before.time for unique_id, before in known.items() if not before.gone}
-        safe |= dict.fromkeys(self._kept, int(now))
         # Of messages with the same one, none goes before all are here, and old enough: the next run
         # could take what is left for what was fetched, and is older.
         awaited = {

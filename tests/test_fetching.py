@@ -34,6 +34,14 @@ def message(number: int) -> bytes:
     return b"Subject: %d\r\n\r\n.text\r\n" % number
 
 
+def taken(number: int, which: int) -> tuple[bytes, bytes]:
+    """What a server is asked for, and its answer: a message under a number."""
+    return b"RETR %d" % number, b"+OK\r\n" + message(which) + b".\r\n"
+
+
+DELE_1 = (b"DELE 1", b"+OK\r\n")
+
+
 class FetchCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = MemoryStore()
@@ -297,6 +305,25 @@ class RunTests(FetchCase):
         wire = scripted(*again, (b"QUIT", b"+OK\r\n"))
         self.server_closes(wire)
         self.assertEqual(self.fetch(wire, delete_after=0).deleted, 1)
+
+    def again(self, listing: bytes, *more: tuple[bytes, bytes], **settings: Any) -> FetchReport:
+        """A run at a server that takes its leave, unless it is told otherwise."""
+        end = () if more[-1][0] == b"QUIT" else ((b"QUIT", b"+OK\r\n"),)
+        wire = scripted((b"UIDL", b"+OK\r\n" + listing + b".\r\n"), *more, *end)
+        self.server_closes(wire)
+        return self.fetch(wire, **settings)
+
+    def test_a_message_that_came_back_is_as_old_as_it_was(self) -> None:
+        self.patch(self.account, "now", lambda: int(self.now))
+        listing = b"1 a\r\n"
+        self.again(listing, taken(1, 1))
+        self.now += 3 * DAY
+        failed = (b"QUIT", b"-ERR some not removed\r\n")
+        report = self.again(listing, DELE_1, failed, delete_after=2 * DAY)
+        self.assertEqual((report.deleted, report.trouble), (0, "some not removed"))
+        # The next run does it.
+        report = self.again(listing, taken(1, 1), DELE_1, delete_after=2 * DAY)
+        self.assertEqual((report.unchanged, report.deleted), (1, 1))
 
     def test_messages_that_are_gone_are_forgotten_late(self) -> None:
         self.patch(self.account, "now", lambda: int(self.now))
