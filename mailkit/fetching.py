@@ -224,7 +224,9 @@ class MaildropFetch:
         self.report.refusals += [(number, error.text) for number, error in refusals.items()]
         self._deleted = [number for number in old if number not in refusals]
         # Before the end: whatever its answer is, or if none comes, they may be deleted.
-        unique_ids = [listed[number] for number in self._deleted]
+        # Which of those with the same one was deleted, the next listing does not tell.
+        touched = {told[number] for number in self._deleted}
+        unique_ids = [listed[number] for number in listed if told[number] in touched]
         await self._account.mark_gone(source=self._source, unique_ids=unique_ids)
 
     async def _leave(self) -> None:

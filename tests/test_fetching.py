@@ -39,7 +39,7 @@ def taken(number: int, which: int) -> tuple[bytes, bytes]:
     return b"RETR %d" % number, b"+OK\r\n" + message(which) + b".\r\n"
 
 
-DELE_1 = (b"DELE 1", b"+OK\r\n")
+DELE_1, DELE_2 = ((b"DELE %d" % number, b"+OK\r\n") for number in (1, 2))
 
 
 class FetchCase(SynchronousTestCase):
@@ -312,6 +312,15 @@ class RunTests(FetchCase):
         wire = scripted((b"UIDL", b"+OK\r\n" + listing + b".\r\n"), *more, *end)
         self.server_closes(wire)
         return self.fetch(wire, **settings)
+
+    def test_a_message_that_was_never_read_is_not_deleted(self) -> None:
+        """One of two with the same unique-id stays, and a third one comes."""
+        listing = b"1 a\r\n2 a\r\n"
+        refused = (b"DELE 2", b"-ERR no\r\n")
+        self.again(listing, taken(1, 1), taken(2, 2), DELE_1, refused, delete_after=0)
+        report = self.again(listing, taken(1, 2), taken(2, 3), DELE_1, DELE_2, delete_after=0)
+        self.assertEqual(report.deleted, 2)
+        self.assertIn(b"3", [content[9:10] for content in self.contents()])
 
     def test_a_message_that_came_back_is_as_old_as_it_was(self) -> None:
         self.patch(self.account, "now", lambda: int(self.now))
