@@ -193,10 +193,12 @@ class Session(SurveyCommands):
             # RFC 8437 section 4.1: that would have to end.
             raise WrongState("The connection is compressed")
 
-        given_up = False
+        agreed = given_up = False
 
         def done(status: Status) -> None:
+            nonlocal agreed
             if status.condition == "OK":
+                agreed = True
                 connection.selected = None
                 connection.facts.account = None
                 connection.facts.referrals = ()
@@ -210,6 +212,9 @@ class Session(SurveyCommands):
             await connection.run(command)
         except BaseException:
             given_up = True
+            if agreed:
+                # Cancelled between the answer and its reading: nobody is logged in any more.
+                connection.fail(ClientError("The connection was given up"))
             raise
         await connection.depend_on(log_in_anew(connection, credentials))
 

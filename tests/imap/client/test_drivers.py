@@ -139,6 +139,19 @@ class AsyncioTests(IMAPDriverTests, UnderAsyncio):
 
         await self.with_session(self.serve(), self.settings(), work)
 
+    async def test_cancelled_when_nobody_is_logged_in_any_more(self) -> None:
+        async def work(session: Session) -> Any:
+            running = asyncio.ensure_future(session.unauthenticate(CREDENTIALS))
+            while session.facts.account is not None:
+                await asyncio.sleep(0)
+            # The server has agreed, and the call does not know yet.
+            running.cancel()
+            await asyncio.wait([running])
+            return running.cancelled(), session.closed
+
+        found = await self.with_session(self.serve(), self.settings(), work)
+        self.assertEqual(found, (True, True))
+
     def test_twisted_is_not_loaded(self) -> None:
         self.check_loads_no_twisted(
             "from mailkit.imap.client import asyncio_connect, ClientSettings"
