@@ -449,6 +449,7 @@ class MessageCommands(MetadataCommands):
         sets, by_uid = format_sets(messages)
         found: list[CopyResult] = []
         told = 0
+        last = b""
 
         def measure(response: Typed) -> None:
             nonlocal most
@@ -459,13 +460,18 @@ class MessageCommands(MetadataCommands):
             return note(response) or rounds.note(response)
 
         def note(response: Typed) -> bool:
-            nonlocal told
+            nonlocal told, last
             # RFC 6851 section 4.3: MOVE tells in an untagged OK, before EXPUNGE.
             if not (isinstance(response, Status) and response.code is not None):
                 return False
             if response.code.name != "COPYUID":
                 return False
-            parts = response.code.arguments.split(b" ", 3)
+            arguments = response.code.arguments
+            if arguments == last:
+                # Some tell it in the tagged OK, too.
+                return True
+            last = arguments
+            parts = arguments.split(b" ", 3)
             if len(parts) == 3 and parts[0].isdigit():
                 validity, source, destination = parts
                 uids = [code_uids(each, most, limits) for each in (source, destination)]
@@ -479,7 +485,7 @@ class MessageCommands(MetadataCommands):
         waiting = deque(sets)
         rounds = Rounds(verb, self._connection)
         while waiting:
-            text = waiting.popleft()
+            text, last = waiting.popleft(), b""
             command = Command(
                 f"UID {verb}" if by_uid else verb,
                 numbered=not by_uid,

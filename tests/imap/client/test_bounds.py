@@ -291,6 +291,15 @@ class SetTests(SynchronousTestCase):
             b"m2 NO [MODIFIED 1:100006] x\r\n",
         )
 
+    def test_a_response_code_that_is_told_twice(self) -> None:
+        wire = Manual(b"* PREAUTH [CAPABILITY IMAP4rev1 MOVE] x\r\n")
+        wire.start(wire.session.select("INBOX"))
+        wire.say(b"* 60000 EXISTS\r\nm1 OK x\r\n")
+        results = wire.start(wire.session.move("1:*", "x"))
+        code = b"OK [COPYUID 1 1:60000 1:60000] x\r\n"
+        wire.say(b"* " + code + b"m2 " + code)
+        self.assertEqual(results[0].source_uids, list(range(1, 60001)))
+
 
 class LoginTests(SynchronousTestCase):
     def test_questions_without_end(self) -> None:
