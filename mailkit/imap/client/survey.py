@@ -36,8 +36,8 @@ class Scope(NamedTuple):
 
     #: One of :data:`SCOPES` or :data:`NAMED_SCOPES`.
     where: str
-    #: Of mailboxes.
-    names: Sequence[str] = ()
+    #: Of mailboxes; a string is one name.
+    names: str | Sequence[str] = ()
 
     def parts(self, mailbox: Callable[[str], Part]) -> list[Part]:
         """As ESEARCH has it.
@@ -50,7 +50,8 @@ class Scope(NamedTuple):
         if named is not bool(self.names):
             raise ValueError(f"{', '.join(NAMED_SCOPES)} take names, and nothing else does")
         parts: list[Part] = [self.where.encode("ascii")]
-        for number, name in enumerate(self.names):
+        names = (self.names,) if isinstance(self.names, str) else self.names
+        for number, name in enumerate(names):
             parts += [b" " if number else b" (", mailbox(name)]
         return [*parts, b")"] if named else parts
 

@@ -151,6 +151,7 @@ class SearchTests(SurveyTestCase):
             set(self.search(Scope("subtree", ["a"]), Scope("mailboxes", ["INBOX"]))),
             {"INBOX", "a/b"},
         )
+        self.assertEqual(set(self.search(Scope("mailboxes", "a/b"))), {"a/b"})
         self.assertEqual(set(self.search(Scope("inboxes"))), {"INBOX", ODD, "a/b"})
         self.assertEqual(set(self.search(Scope("mailboxes", ["nowhere"]))), set())
         self.run_it(self.session.select(ODD))
