@@ -357,7 +357,7 @@ class Connection(pipeline.Pipeline[Flight]):
     def _check_mailbox(self, command: Command) -> None:
         selected = self.selected
         if command.selected is not None and command.selected is not selected:
-            raise WrongState("Another mailbox has been selected", command=command.name)
+            raise WrongState("The mailbox is not selected any more", command=command.name)
         removals = selected.removals if selected is not None else 0
         if command.numbered and removals != command.removals:
             raise NumbersChanged(command=command.name)

@@ -96,6 +96,9 @@ class Session(SurveyCommands):
     ) -> Selected:
         """Open a mailbox.
 
+        Commands about messages must wait until this has returned: one that is called earlier may be
+        about the mailbox that was open until then, and raise ``WrongState``.
+
         :param condstore: have modification sequences told (RFC 7162 section 3.1.8).
         :param annotate: have entries told whose annotations others change (RFC 5257 section 4.2).
         """

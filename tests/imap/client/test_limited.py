@@ -178,6 +178,15 @@ class LieTests(SynchronousTestCase):
         for results in late:
             results[0].trap(WrongState)
 
+    def test_no_mailbox_instead(self) -> None:
+        session = self.wire.session
+        self.wire.start(session.noop())
+        self.wire.start(session.select("Other"))
+        late = self.wire.start(session.search())
+        self.wire.say(b"m2 OK x\r\nm3 NO x\r\n")
+        late[0].trap(WrongState)
+        self.assertEqual(late[0].value.text, "The mailbox is not selected any more")
+
     def test_limits_that_make_no_sense(self) -> None:
         for code in (b"3 20", b"3 31", b"3 4294967295"):
             self.setUp()
