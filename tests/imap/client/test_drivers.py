@@ -142,7 +142,7 @@ class AsyncioTests(IMAPDriverTests, UnderAsyncio):
     async def test_cancelled_when_nobody_is_logged_in_any_more(self) -> None:
         async def work(session: Session) -> Any:
             running = asyncio.ensure_future(session.unauthenticate(CREDENTIALS))
-            while session.facts.account is not None:
+            while session.facts.account is not None:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
             # The server has agreed, and the call does not know yet.
             running.cancel()
