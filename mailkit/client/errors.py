@@ -84,7 +84,10 @@ class TLSFailed(ClientError):
     """No connection as secure as the policy wants (RFC 3207, RFC 8689 section 4.2.1).
 
     :ivar result_type: what TLS reports call that (RFC 8460 section 4.3).
+    :ivar untried: there are other addresses, where nobody knows what the certificate will be.
     """
+
+    untried = False
 
     default_text = "The connection cannot be secured"
     default_enhanced = "4.7.5"

@@ -71,14 +71,14 @@ class HostOpener:
         if not is_address(addresses[0]):
             addresses = await find_system_addresses(self._reactor, addresses[0])
         failure: ClientError = ConnectFailed(f"{name} has no address", command="connect")
-        skipped: ClientError | None = None
+        skipped = False
         left = []
         for address in addresses:
             dead = self._paces.why_dead(place(address, port))
             if dead is None:
                 left.append(address)
             else:
-                failure = skipped = dead
+                failure, skipped = dead, True
         while left:
             endpoint = self._endpoint(name, left, port, settings)
             try:
@@ -94,9 +94,8 @@ class HostOpener:
                 break
             # It does not speak for the others.
             left.remove(endpoint.winner)
-        if skipped is not None and isinstance(failure, TLSFailed):
-            # As if it were tried: nobody knows what its certificate will be.
-            failure = skipped
+        if isinstance(failure, TLSFailed):
+            failure.untried = skipped
         raise failure
 
     def _endpoint(

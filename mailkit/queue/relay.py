@@ -364,7 +364,7 @@ class RelayTransport(Transport):
             ours = isinstance(error, TrustUnreadable)
             if not ours:
                 self._note(failed_session(host, decision, error), wish)
-            if wish is Wish.REQUIRED and not ours:
+            if wish is Wish.REQUIRED and not ours and not error.untried:
                 # RFC 8689 section 4.2.1: the sender is told, whatever becomes of that server later.
                 failure = HostNotSecure(f"{wish.value}: {error.text}")
             link.ways[failure] = way

@@ -164,6 +164,20 @@ class BrokenTLSTests(TestCase):
         self.factory.answer = ANSWERS["refused"]
         await self.require_tls(self.make(TLSPolicy()))
 
+    async def test_an_address_that_is_away_hides_nothing(self) -> None:
+        self.serve_at("127.0.0.2", HOST)
+        self.resolver.add(self.base, RecordType.TLSA, TLSA(3, 1, 1, b"x" * 32))
+        self.factory.answer = ANSWERS["refused"]
+        transport = self.make(TLSPolicy())
+        self.addCleanup(transport.close)
+        for _ in range(3):
+            envelope = queue_envelope("eve@example.net")
+            result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE))
+        # The first one finds out which is away, and after the second one there is a pause.
+        self.assertEqual(result.recipients[0].status, Status.TEMPORARY)
+        self.assertEqual(result.recipients[0].attempt.command, "STARTTLS")
+        self.assertEqual(len(self.results), 1)
+
     async def test_requiretls_with_certificates_that_cannot_be_read(self) -> None:
         self.factory.answer = ANSWERS["silence"]
         missing = self.mktemp()
