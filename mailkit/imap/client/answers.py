@@ -67,15 +67,20 @@ def _plain(text: str, separator: str | None) -> str:
 
 
 class Asked:
-    """Collects the answer to STATUS."""
+    """Collects the answer to STATUS.
 
-    def __init__(self, name: str, items: Iterable[str]) -> None:
+    :param news: the server may tell of mailboxes that nobody asked for.
+    """
+
+    def __init__(self, name: str, items: Iterable[str], *, news: bool = True) -> None:
         self._name = canonical(name)
         self._items = frozenset(item.upper() for item in items)
         self._answer: MailboxStatus | None = None
         # What may be the answer, and whether it has the very name.
         self._other: MailboxStatus | None = None
         self._named = False
+        self._news = news
+        self._strange: list[MailboxStatus] = []
 
     def collect(self, response: Typed) -> bool:
         """Take a response; true for one that is only the answer."""
@@ -88,12 +93,18 @@ class Asked:
         # Servers may write the name otherwise, or leave items out.
         if named or (_alike(response.name, self._name) and not self._named):
             self._other, self._named = response, named
+        elif not (self._news or len(self._strange) > 1):
+            self._strange.append(response)
         return False
 
     @property
     def found(self) -> MailboxStatus | None:
         """The answer, or what is likely to be it."""
-        return self._answer or self._other
+        found = self._answer or self._other
+        if found is None and len(self._strange) == 1:
+            # Some put the prefix of the namespace before the name: it is the only one.
+            return self._strange[0]
+        return found
 
 
 def _alike(*names: str) -> bool:

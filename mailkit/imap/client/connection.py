@@ -106,6 +106,8 @@ class Connection(pipeline.Pipeline[Flight]):
         self.answers = False
         #: The server may close the connection.
         self.leaving = False
+        #: The server was asked once to tell of mailboxes (RFC 5465).
+        self.notified = False
 
     def _new_reader(self) -> ResponseReader:
         return ResponseReader(self.settings.limits, self._choose_sink)

@@ -291,7 +291,7 @@ class MailboxCommands:
     ) -> MailboxStatus:
         """Facts about a mailbox that need not be selected."""
         items = tuple(items)
-        asked = Asked(name, items)
+        asked = Asked(name, items, news=self._connection.notified)
         command = Command("STATUS", answers=frozenset(("STATUS",)), collect=asked.collect)
         command.add(self._mailbox(name))
         command.add(b"(", b" ".join(atom(item.upper()) for item in items), b")")

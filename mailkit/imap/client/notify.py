@@ -99,6 +99,7 @@ class Notifying(Idling):
     async def __aenter__(self) -> Notifying:
         self._connection.check()
         self._connection.listeners.append(self._hear)
+        self._connection.notified = True
         try:
             await self._connection.run(self._command)
             await self._begin()

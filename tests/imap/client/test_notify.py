@@ -173,7 +173,17 @@ class ScriptedTests(SynchronousTestCase):
         self.assertEqual([each.name for each in self.told(wire, changes)], ["x"])
 
     def test_a_status_of_another_mailbox_alone(self) -> None:
-        wire, session = self.open((b"STATUS x (MESSAGES)", b"* STATUS xy (MESSAGES 9)\r\n" + OK))
+        other = b"* STATUS INBOX.x (MESSAGES 9)\r\n"
+        wire, session, _ = self.listen_to((b"STATUS x (MESSAGES)", other + OK))
+        (failure,) = wire.start(session.status("x", ["MESSAGES"]))
+        failure.trap(ProtocolError)
+
+    def test_a_name_with_a_prefix(self) -> None:
+        """Without NOTIFY the only STATUS is the answer."""
+        other = b"* STATUS INBOX.x (MESSAGES 9)\r\n"
+        command = b"STATUS x (MESSAGES)"
+        wire, session = self.open((command, other + OK), (command, other + other + OK))
+        self.assertEqual(wire.run(session.status("x", ["MESSAGES"])).items, {"MESSAGES": 9})
         (failure,) = wire.start(session.status("x", ["MESSAGES"]))
         failure.trap(ProtocolError)
 
