@@ -80,9 +80,12 @@ class _Answer:
         """The mailboxes, in the order of the server."""
         found = []
         for listing in self._listed.found:
-            asked = self._statuses.get(listing.name)
+            name = listing.name
+            # Some list names with the separator behind them.
+            bare = name.removesuffix(listing.separator or "")
+            asked = self._statuses.get(name) or self._statuses.get(bare)
             status = asked.found if asked is not None else None
-            entries = self._entries.get(listing.name, {})
+            entries = self._entries.get(name) or self._entries.get(bare, {})
             found.append(Surveyed(listing, status.items if status is not None else None, entries))
         return found
 

@@ -117,6 +117,21 @@ class ListTests(SurveyTestCase):
         self.assertIn(MailboxStatus("a", {"MESSAGES": 2}), heard)
         self.assertIn(MailboxStatus("a", {"MESSAGES": 1, "UIDNEXT": 2}), heard)
 
+    def test_a_separator_behind_the_name(self) -> None:
+        names = b"IMAP4rev1 LIST-EXTENDED LIST-STATUS"
+        answer = b'* LIST () "/" foo/\r\n* STATUS foo (MESSAGES 3)\r\n'
+        wire = Wire(
+            Script(
+                (b"LOGIN ann@example.org secret", b"TAG OK [CAPABILITY %b] in\r\n" % names),
+                (b'LIST "" "*" RETURN (STATUS (MESSAGES))', answer + b"TAG OK done\r\n"),
+                greeting=b"* OK [CAPABILITY %b] hello\r\n" % names,
+            ),
+            settings=SETTINGS,
+        )
+        wire.run(wire.session.open())
+        (found,) = wire.run(wire.session.survey(status=["MESSAGES"]))
+        self.assertEqual((found.listing.name, found.status), ("foo/", {"MESSAGES": 3}))
+
     def test_servers_without_it(self) -> None:
         self.start(without=["LIST-METADATA"])
         self.survey(status=["MESSAGES"])
