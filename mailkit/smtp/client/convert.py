@@ -16,7 +16,14 @@ from mailkit.mime import Octets, Part, parse_steps
 from mailkit.mime.content import QUOTED_PRINTABLE
 from mailkit.smtp.client.commands import Unsendable
 from mailkit.smtp.client.content import PIECE
-from mailkit.smtp.client.recode import BASE64, is_base64, known_encoding, requote, rewrap_base64
+from mailkit.smtp.client.recode import (
+    BASE64,
+    has_base64,
+    is_base64,
+    known_encoding,
+    requote,
+    rewrap_base64,
+)
 from mailkit.spool import Spool
 from mailkit.wire.dotstuff import has_bare_line_end
 
@@ -55,6 +62,8 @@ class Conversion:
         self._max_line = max_line
         self._may_shorten = may_shorten
         self._needs: dict[Part, int] = {}
+        #: Parts that say of themselves that they are base64, and are not.
+        self._mislabelled: set[Part] = set()
         #: A part of which only the header of the message in it is left.
         self._shortened: Part | None = None
         #: The new message; the caller closes it.
@@ -136,7 +145,7 @@ class Conversion:
 
         RFC 2045 section 6.4 forbids that of multiparts, and no reader takes it for true.
         """
-        if part.is_multipart or part is self._shortened:
+        if part.is_multipart or part is self._shortened or part in self._mislabelled:
             return b""
         return known_encoding(part.transfer_encoding)
 
@@ -183,11 +192,15 @@ class Conversion:
         encoding = self._encoding(part)
         if encoding and (is_long or level > self._limit):
             if encoding == BASE64:
-                can_recode = True
+                can_recode, has_some = True, False
                 for position in range(start, end, PIECE):
                     piece = self._data[position : min(position + PIECE, end)]
                     can_recode = can_recode and is_base64(piece)
+                    has_some = has_some or has_base64(piece)
                     yield
+                if level > self._limit and not (can_recode or has_some or part.children):
+                    self._mislabelled.add(part)
+                    return level
             else:
                 # What is in a message of RFC 5322 nobody encodes, and few decode.
                 can_recode = encoding == QUOTED_PRINTABLE and (

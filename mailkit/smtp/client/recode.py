@@ -22,8 +22,11 @@ _LINE = 76
 _MAX_LINE = 998
 
 # RFC 2045 section 6.8: a reader ignores what is not in the alphabet.
-_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s\0\x80-\xff]")
-_IGNORED = b" \t\r\n\v\f\0" + bytes(range(128, 256))
+# Octets of 8 bits may be somebody's text all the same.
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s\0]")
+_IGNORED = b" \t\r\n\v\f\0"
+# More than a word, or what ends in padding.
+_SOME_BASE64 = re.compile(rb"(?m)[A-Za-z0-9+/]{40}|^[A-Za-z0-9+/]{2,}==?[ \t\r]*$")
 # RFC 2045 section 6.3: the private encodings that are in use, besides uuencode.
 _PRIVATE = re.compile(rb"(x-)?(yenc(ode)?|(mac-)?binhex(40)?)")
 _UNFIT = re.compile(rb"[\0\r\x80-\xff]")
@@ -45,6 +48,11 @@ def known_encoding(encoding: bytes) -> bytes:
 def is_base64(piece: bytes) -> bool:
     """Nothing is in it but base64, line ends, and octets that never were text in 7 bits."""
     return _NO_BASE64.search(piece) is None
+
+
+def has_base64(piece: bytes) -> bool:
+    """Something in it can hardly be anything but base64, whatever else there is."""
+    return _SOME_BASE64.search(piece) is not None
 
 
 def rewrap_base64(data: Octets, start: int, end: int) -> Iterator[bytes]:

@@ -66,9 +66,32 @@ class RecodeTests(SynchronousTestCase):
     def test_base64_with_octets_that_readers_ignore(self) -> None:
         content = b"hello" * 100
         lines = base64.encodebytes(content).replace(b"\n", b"\r\n")
-        for stray in (b"\xc2\xa0", b"\0", b"\xff\r"):
+        for stray in (b"\0", b"\r"):
             converted = convert(head("base64") + lines[:80] + stray + lines[80:], max_line=None)
             self.assertEqual(converted, head("base64") + lines)
+
+    def test_base64_with_octets_of_eight_bits(self) -> None:
+        """They may be text that somebody has added: they stay, or the message does not go."""
+        lines = base64.encodebytes(b"hello" * 100).replace(b"\n", b"\r\n")
+        for content in (lines, b"aGVsbG8=\r\n", lines.replace(b"\r\n", b"")):
+            for stray in (b"\xc2\xa0\r\n", "\r\n-- \r\nListe für alle\r\n".encode()):
+                message = head("base64") + content + stray
+                self.assertEqual(convert(message, keep_8bit=True, max_line=MAX_LINE), message)
+                with self.assertRaises(Unsendable) as caught:
+                    convert(message)
+                self.assertEqual(caught.exception.enhanced, "5.6.3")
+
+    def test_text_that_is_no_base64(self) -> None:
+        for text in ("Привет мир\r\n", "お元気ですか 2026\r\n", "Grüße, Jörg\r\n" * 9999):
+            message = head("base64") + text.encode()
+            converted = convert(message)
+            self.assertTrue(converted.isascii())
+            self.assertNotIn(b": base64", converted)
+            self.assertEqual(self.decoded(converted), text.encode())
+            self.assertEqual(convert(message, keep_8bit=True), message)
+        converted = convert(head("base64", "application/octet-stream") + "Grüße\r\n".encode())
+        self.assertIn(b": base64\r\n\r\n", converted)
+        self.assertEqual(self.decoded(converted), "Grüße\r\n".encode())
 
     def test_base64_within_a_multipart(self) -> None:
         parts = []
@@ -129,7 +152,7 @@ class RecodeTests(SynchronousTestCase):
             head("x-yenc") + long,
             head("mac-binhex40") + long,
             # It is no base64, and a reader may see that, too.
-            head("base64") + b"-- " + long,
+            head("base64") + b"-- \r\nYWE=\r\n" + long,
             head("quoted-printable", "message/rfc822") + b"Subject: x\r\n\r\n" + long,
         ):
             self.assertEqual(convert(message), message)
