@@ -111,6 +111,8 @@ class MaildropFetch:
         self._now = now
         self._batch: list[_Waiting] = []
         self._octets = 0
+        # Unique-ids of what is remembered as gone, by the ones that the server had for them.
+        self._gone: dict[str, list[str]] = {}
         # Message numbers that will be deleted.
         self._deleted: list[int] = []
         self.report = FetchReport()
@@ -138,6 +140,9 @@ class MaildropFetch:
         told = await self._session.uidl()
         listed = distinct(told)
         known = await self._account.list_fetched(source=self._source)
+        for unique_id, before in known.items():
+            if before.gone:
+                self._gone.setdefault(group_of(unique_id), []).append(unique_id)
         report.listed = len(listed)
         here = {unique_id for unique_id, before in known.items() if not before.gone}
         new = [number for number, unique_id in listed.items() if unique_id not in here]
@@ -185,6 +190,7 @@ class MaildropFetch:
                     waiting.content.spool, internal_date=arrival_date(waiting.content, now)
                 ),
                 digest_of(waiting.content),
+                self._gone.get(group_of(waiting.unique_id), ()),
             )
             for waiting in batch
         ]
@@ -275,6 +281,13 @@ def distinct(unique_ids: Mapping[int, str]) -> dict[int, str]:
         seen[unique_id] += 1
         found[number] = unique_id if seen[unique_id] == 1 else f"{unique_id} {seen[unique_id]}"
     return found
+
+
+def group_of(unique_id: str) -> str:
+    """What :func:`distinct` has made one from: the same for all that the server gave the same one."""
+    group, _, number = unique_id.rpartition(" ")
+    # A hash is no number.
+    return group if number.isdecimal() and len(number) < 64 and group else unique_id
 
 
 def digest_of(content: Content) -> str:

@@ -187,6 +187,8 @@ class FetchedMessage(NamedTuple):
     message: AppendMessage
     #: Of its content; what tells whether another message has its unique-id some day.
     digest: str
+    #: What may have identified it, too: unique-ids of messages that had the same one at the source.
+    others: Sequence[str] = ()
 
 
 class FetchedBefore(NamedTuple):

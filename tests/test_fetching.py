@@ -17,6 +17,7 @@ from mailkit.fetching import (
     arrival_date,
     digest_of,
     distinct,
+    group_of,
     source_name,
 )
 from mailkit.pop3.client import ConnectionLost, Refused
@@ -322,6 +323,14 @@ class RunTests(FetchCase):
         self.assertEqual(report.deleted, 2)
         self.assertIn(b"3", [content[9:10] for content in self.contents()])
 
+    def test_what_is_left_of_one_unique_id_does_not_come_twice(self) -> None:
+        listing = b"1 a\r\n2 a\r\n"
+        failed = (b"QUIT", b"-ERR some not removed\r\n")
+        self.again(listing, taken(1, 1), taken(2, 2), DELE_1, DELE_2, failed, delete_after=0)
+        # The first is deleted.
+        report = self.again(b"1 a\r\n", taken(1, 2), DELE_1, delete_after=0)
+        self.assertEqual((report.fetched, report.unchanged, report.deleted), (0, 1, 1))
+
     def test_a_message_that_came_back_is_as_old_as_it_was(self) -> None:
         self.patch(self.account, "now", lambda: int(self.now))
         listing = b"1 a\r\n"
@@ -366,6 +375,11 @@ class NameTests(SynchronousTestCase):
         # lenient: one with a blank, which RFC 1939 does not know.
         self.assertEqual(len(set(distinct({1: "a", 2: "a", 3: "a 2"}).values())), 3)
         self.assertLess(len(found[2]), 100)
+
+    def test_what_unique_ids_were_made_from(self) -> None:
+        for told in ("a", "7", "x" * 256, "a 2"):
+            first, second = distinct({1: told, 2: told}).values()
+            self.assertEqual((group_of(first), group_of(second)), (first, first))
 
 
 class DigestTests(SynchronousTestCase):

@@ -23,7 +23,8 @@ class IFetchMemory(Interface):
 
         Messages of the source that are remembered already are left out. One that is remembered as
         gone is another message if its digest is another one, and takes its place; otherwise it has
-        not gone. The caller keeps the spools and closes them afterwards.
+        not gone. It has not gone either if one of its ``others`` is gone and has its digest: they
+        change places, and it keeps its time. The caller keeps the spools and closes them afterwards.
 
         :returns: the UIDs of those that were added.
         :raises NoSuchMailbox: there is no such mailbox in this account.

@@ -38,21 +38,25 @@ class MemoryFetched(ABC):
         self, mailbox: str, source: str, messages: Sequence[FetchedMessage]
     ) -> AppendResult:
         target = self.find_mailbox(mailbox)
-        known = self._fetched.get(source, {})
-        new: dict[str, FetchedMessage] = {}
-        back: list[_Known] = []
+        known = dict(self._fetched.get(source, {}))
+        new = []
         for each in messages:
             before = known.get(each.unique_id)
-            if before is None or (before.gone and before.digest != each.digest):
-                new.setdefault(each.unique_id, each)
+            if before is not None and not before.gone:
+                continue
+            for other in (each.unique_id, *each.others):
+                same = known.get(other)
+                if same is not None and same.gone and same.digest == each.digest:
+                    del known[other]
+                    if before is not None:
+                        known[other] = before
+                    known[each.unique_id] = _Known(same.time, each.digest)
+                    break
             else:
-                back.append(before)
-        result = await target.append(messages=[each.message for each in new.values()])
-        now = self.now()
-        for before in back:
-            before.gone = False
-        for unique_id, each in new.items():
-            self._fetched.setdefault(source, {})[unique_id] = _Known(now, each.digest)
+                new.append(each.message)
+                known[each.unique_id] = _Known(self.now(), each.digest)
+        result = await target.append(messages=new)
+        self._fetched[source] = known
         return result
 
     async def list_fetched(self, source: str) -> Mapping[str, FetchedBefore]:

@@ -167,6 +167,40 @@ class FetchedTests(AccountBase):
         self.assertEqual(await append("f"), 0)
         self.assertEqual(sorted(await account.list_fetched(source="s")), ["1", "2"])
 
+    async def test_a_message_comes_back_under_another_unique_id(self) -> None:
+        """Of messages with the same one at the source, what is left is listed as the first."""
+        account = await self.open_memory()
+
+        async def append(*messages: tuple[str, str, list[str]]) -> int:
+            fetched = [
+                FetchedMessage(
+                    unique_id, AppendMessage(self.spool(sample_message(1))), digest, others
+                )
+                for unique_id, digest, others in messages
+            ]
+            result = await account.append_fetched(mailbox=INBOX, source="s", messages=fetched)
+            return len(result.uids)
+
+        async def gone() -> dict[str, bool]:
+            known = await account.list_fetched(source="s")
+            return {unique_id: before.gone for unique_id, before in known.items()}
+
+        both = ["a", "a 2"]
+        self.assertEqual(await append(("a", "d", []), ("a 2", "e", [])), 2)
+        await account.mark_gone(source="s", unique_ids=both)
+        self.assertEqual(await append(("a", "e", both)), 0)
+        self.assertEqual(await gone(), {"a": False, "a 2": True})
+        # They have changed places.
+        await account.mark_gone(source="s", unique_ids=both)
+        self.assertEqual(await append(("a", "e", []), ("a 2", "d", [])), 0)
+        self.assertEqual(await gone(), {"a": False, "a 2": False})
+        # Or it has moved to one that was free.
+        await account.mark_gone(source="s", unique_ids=["a 2"])
+        self.assertEqual(await append(("a 3", "d", both)), 0)
+        self.assertEqual(await gone(), {"a": False, "a 3": False})
+        # One that has not gone is another message, though an equal one.
+        self.assertEqual(await append(("a 2", "e", both)), 1)
+
     async def test_nothing_is_remembered_that_was_not_taken(self) -> None:
         account = await self.open_memory()
         with self.assertRaises(NoSuchMailbox):

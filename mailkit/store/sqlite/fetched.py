@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
+from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.model import AppendResult, FetchedBefore, FetchedMessage
@@ -68,6 +69,12 @@ def set_gone(
     return ["fetched-gone", account, source, gone, list(unique_ids)]
 
 
+class _Known(NamedTuple):
+    time: int
+    digest: str
+    gone: bool
+
+
 class AppendFetched(Append):
     """Messages into one mailbox that were not fetched before, all or none."""
 
@@ -82,27 +89,36 @@ class AppendFetched(Append):
     ) -> None:
         super().__init__(mailbox_id, messages)
         self._source = source
-        self._fetched = [(each.unique_id, each.digest) for each in fetched]
+        self._fetched = [(each.unique_id, each.digest, each.others) for each in fetched]
 
     @override
     def run(self, tx: Transaction) -> AppendResult:
         account = tx.states.mailbox_by_id(self._mailbox_id).account.name
         rows = tx.connection.execute(
-            "SELECT unique_id, digest, gone FROM fetched WHERE account = ? AND source = ?",
+            "SELECT unique_id, time, digest, gone FROM fetched WHERE account = ? AND source = ?",
             (account, self._source),
         )
-        known = {unique_id: (digest, gone) for unique_id, digest, gone in rows}
+        known = {unique_id: _Known(*row) for unique_id, *row in rows}
         new = []
         remembered: dict[str, str] = {}
-        back = []
-        for message, (unique_id, digest) in zip(self._messages, self._fetched, strict=True):
-            before, gone = known.get(unique_id, (None, True))
-            if gone and before != digest:
+        back: set[str] = set()
+        for message, (unique_id, digest, others) in zip(self._messages, self._fetched, strict=True):
+            before = known.get(unique_id)
+            if before is not None and not before.gone:
+                continue
+            for other in (unique_id, *others):
+                same = known.get(other)
+                if same is not None and same.gone and same.digest == digest:
+                    del known[other]
+                    if before is not None:
+                        known[other] = before
+                    known[unique_id] = same._replace(gone=False)
+                    back |= {unique_id, other}
+                    break
+            else:
                 new.append(message)
                 remembered[unique_id] = digest
-            elif gone:
-                back.append(unique_id)
-            known[unique_id] = (digest, False)
+                known[unique_id] = _Known(tx.now, digest, False)
         everything, self._messages = self._messages, new
         try:
             result = super().run(tx)
@@ -113,14 +129,20 @@ class AppendFetched(Append):
             tx.ordered = True
             unique_ids, digests = list(remembered), list(remembered.values())
             tx.note(put_fetched(tx.connection, account, self._source, tx.now, unique_ids, digests))
-        if back:
-            tx.changed = True
-            tx.note(set_gone(tx.connection, account, self._source, False, back))
+        for unique_id in sorted(back - remembered.keys()):
+            self._put(tx, account, unique_id, known.get(unique_id))
         taken = {id(message) for message in new}
         for message in everything:
             if id(message) not in taken:
                 discard_content(message.content)
         return result
+
+    def _put(self, tx: Transaction, account: str, unique_id: str, known: _Known | None) -> None:
+        time, digests = (known.time, [known.digest]) if known else (None, [])
+        tx.changed = True
+        tx.note(put_fetched(tx.connection, account, self._source, time, [unique_id], digests))
+        if known and known.gone:
+            tx.note(set_gone(tx.connection, account, self._source, True, [unique_id]))
 
 
 class MarkGone(Operation[None]):

@@ -421,6 +421,18 @@ class RepairTests(StoreTestCase):
         await bob.mark_gone(source="s", unique_ids=["three", "four"])
         # It is there again.
         await self.fetch(store, "four")
+        # What is left of two has the place of the other.
+        messages = [
+            FetchedMessage(unique_id, AppendMessage(Spool.from_bytes(b"x")), digest, others)
+            for unique_id, digest, others in (
+                ("five", "d", []),
+                ("six", "e", []),
+                ("five", "e", ["six"]),
+            )
+        ]
+        await bob.append_fetched(mailbox="INBOX", source="s", messages=messages[:2])
+        await bob.mark_gone(source="s", unique_ids=["five", "six"])
+        await bob.append_fetched(mailbox="INBOX", source="s", messages=messages[2:])
         before = await bob.list_fetched(source="s")
         await self.close_store(store)
         self.lose_index()
@@ -429,7 +441,7 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await bob.list_fetched(source="s"), before)
         self.assertEqual(
             {unique_id: each.gone for unique_id, each in before.items()},
-            {"one": False, "three": True, "four": False},
+            {"one": False, "three": True, "four": False, "five": False, "six": True},
         )
         # The same message is known, another one is not.
         count = len(await self.contents(store, BOB))
