@@ -248,10 +248,11 @@ class MaildropFetch:
     async def _forget(self, listed: Collection[str], known: Mapping[str, FetchedBefore]) -> None:
         missing = {id: before for id, before in known.items() if id not in listed}
         since = self._now() - FORGET_AFTER
-        old = [unique_id for unique_id, before in missing.items() if before.time <= since]
+        # Not what only this listing lacks, however old.
+        old = [id for id, before in missing.items() if before.gone and before.time <= since]
         if old:
             await self._account.forget_fetched(source=self._source, unique_ids=old)
-        gone = [id for id, before in missing.items() if not before.gone and before.time > since]
+        gone = [id for id, before in missing.items() if not before.gone]
         if gone:
             await self._account.mark_gone(source=self._source, unique_ids=gone)
 

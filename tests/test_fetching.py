@@ -277,6 +277,17 @@ class RunTests(FetchCase):
         report = self.fetch()
         self.assertEqual((report.known, report.unchanged, len(self.contents())), (5, 0, 5))
 
+    def test_a_listing_that_lacks_old_messages_by_mistake(self) -> None:
+        self.patch(self.account, "now", lambda: int(self.now))
+        messages = dict(self.mailbox.messages)
+        self.fetch()
+        self.now += FORGET_AFTER + DAY
+        self.mailbox.messages.clear()
+        self.fetch()
+        self.mailbox.messages.update(messages)
+        report = self.fetch()
+        self.assertEqual((report.fetched, report.unchanged), (0, 5))
+
     def test_what_has_gone_is_not_deleted_before_it_has_come_again(self) -> None:
         listing = (b"UIDL", b"+OK\r\n1 x\r\n.\r\n")
         last = (b"QUIT", b"+OK\r\n")
