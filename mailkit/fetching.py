@@ -298,8 +298,12 @@ def digest_of(content: Content) -> str:
         head = reader.read(HEADER_OCTETS)
         end = head.find(b"\r\n\r\n")
         if end >= 0:
+            changing = False
             for line in head[:end].split(b"\r\n"):
-                if line.partition(b":")[0].strip().lower() not in CHANGING_FIELDS:
+                # RFC 5322 section 2.2.3: a folded line belongs to the field before it.
+                if not line.startswith((b" ", b"\t")):
+                    changing = line.partition(b":")[0].strip().lower() in CHANGING_FIELDS
+                if not changing:
                     digest.update(line + b"\r\n")
             head = head[end:]
         while head:

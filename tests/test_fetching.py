@@ -401,13 +401,16 @@ class DigestTests(SynchronousTestCase):
         plain = self.digest(b"Subject: x\r\n\r\nStatus: O\r\n")
         read = self.digest(b"Subject: x\r\nstatus: RO\r\nX-UIDL: 7\r\n\r\nStatus: O\r\n")
         self.assertEqual(read, plain)
+        folded = self.digest(b"X-Keywords: a\r\n b\r\n\tc\r\nSubject: x\r\n\r\nStatus: O\r\n")
+        self.assertEqual(folded, plain)
         others = (
             b"Subject: x\r\n\r\nStatus: RO\r\n",
             b"Subject: y\r\n\r\nStatus: O\r\n",
+            b"Subject: x\r\n Status: O\r\n\r\nStatus: O\r\n",
             b"Subject: x\r\nStatus: O\r\n",
             b"Subject: x\r\n\r\nStatus: O\r\n" + b"x" * HEADER_OCTETS,
         )
-        self.assertEqual(len({plain, *map(self.digest, others)}), 5)
+        self.assertEqual(len({plain, *map(self.digest, others)}), 6)
 
 
 class DateTests(SynchronousTestCase):
