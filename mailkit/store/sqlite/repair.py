@@ -239,7 +239,7 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
     """Take all rows of another index, if it is whole.
 
     :raises StoreCorrupt: it is, and a newer mailkit made it.
-    :raises sqlite3.Error: the disk is full, or another process has the index.
+    :raises sqlite3.Error: there is no room for its rows, or another process has the index.
     """
     if not os.path.exists(path):
         return False
@@ -278,7 +278,9 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.rollback()  # if SQLite has not: a full disk ends the transaction
-            if _is_outage(error):
+            # The old index has just been read whole: what cannot be written now is the new one. So
+            # SQLite tells of a quota, or of a limit of file sizes.
+            if _is_outage(error) or "disk I/O error" in str(error):
                 raise
             return False
     finally:

@@ -86,6 +86,18 @@ class ClosedFileTests(StoreTestCase):
         report = repair_store(self.directory)
         self.assertIn("The index can be read; it is brought up to the end of the log", report.lines)
 
+    async def test_a_repair_does_not_take_a_quota_for_damage(self) -> None:
+        await self.fill()
+        index = Path(self.directory, INDEX_NAME)
+        # What SQLite makes of EDQUOT and EFBIG.
+        error = sqlite3.OperationalError("disk I/O error")
+        with mock.patch("mailkit.store.sqlite.repair.copy_tables", side_effect=error):
+            told = self.assertRaises(StoreUnavailable, repair_store, self.directory)
+        self.assertEqual(told.text, "The repair failed: disk I/O error")
+        self.assertFalse(Path(f"{index}.broken-1").exists())
+        report = repair_store(self.directory)
+        self.assertIn("The index can be read; it is brought up to the end of the log", report.lines)
+
     async def test_a_repair_does_not_take_an_index_for_damaged_that_others_have(self) -> None:
         await self.fill()
         index = Path(self.directory, INDEX_NAME)
