@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from twisted.internet.interfaces import IReactorTime
 
 from mailkit.coroutines import pause
 
 #: Seconds: refusals come at a multiple of it after the question.
 STEP = 0.5
-#: The base's own last refusals, the slowest of which the others wait for.
-REMEMBERED = 16
+#: Seconds for which the base's own refusals are remembered, the slowest of which the others wait for.
+#: Not their number: names that a base refuses at once would push the slow ones out.
+REMEMBERED = 600.0
 #: Seconds that they wait for at most: a base that was slow for a time delays nobody longer.
 LONGEST = 5.0
 
@@ -26,20 +25,28 @@ class Refusals:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._taken: deque[float] = deque(maxlen=REMEMBERED)
+        # When they were last told after so many seconds, of which there are LONGEST / STEP at most.
+        self._taken: dict[float, float] = {}
 
     def note(self, begun: float) -> None:
         """The base itself has refused somebody.
 
         :param begun: when it was asked, in seconds.
         """
-        self._taken.append(min(self._clock.seconds() - begun, LONGEST))
+        now = self._clock.seconds()
+        self._taken[min(_told_after(now - begun), LONGEST)] = now
 
     async def hold_back(self, begun: float) -> None:
         """Wait until a refusal may be told.
 
         :param begun: when the base was asked, in seconds.
         """
-        taken = self._clock.seconds() - begun
-        slowest = max(taken, *self._taken, 0.0)
-        await pause(self._clock, (slowest // STEP + 1) * STEP - taken)
+        now = self._clock.seconds()
+        taken = now - begun
+        slow = [told for told, noted in self._taken.items() if now - noted < REMEMBERED]
+        await pause(self._clock, max(_told_after(taken), *slow, 0.0) - taken)
+
+
+def _told_after(taken: float) -> float:
+    """Seconds after the question when a refusal is told that took so long."""
+    return (taken // STEP + 1) * STEP

@@ -44,7 +44,15 @@ class RefusalTests(SynchronousTestCase):
 
     def test_what_was_slow_for_a_time_is_forgotten(self) -> None:
         self.tell(60, own=True)
-        self.assertEqual(self.tell(0.1, own=False), LONGEST + STEP)
-        for _ in range(REMEMBERED):
-            self.tell(0.1, own=True)
+        self.assertEqual(self.tell(0.1, own=False), LONGEST)
+        self.clock.advance(REMEMBERED - 2 * LONGEST)
+        self.assertEqual(self.tell(0.1, own=False), LONGEST)
+        self.clock.advance(2 * LONGEST)
         self.assertEqual(self.tell(0.1, own=False), STEP)
+
+    def test_names_refused_at_once_push_nothing_out(self) -> None:
+        """As PAM is never asked about some."""
+        self.tell(2.0, own=True)
+        for _ in range(100):
+            self.tell(0.0, own=True)
+        self.assertEqual(self.tell(0.1, own=False), 2.5)
