@@ -545,11 +545,19 @@ class LoginGuard:
             raise
 
     async def settle(
-        self, attempt: LoginAttempt, outcome: LoginOutcome, clock: IReactorTime
+        self,
+        attempt: LoginAttempt,
+        outcome: LoginOutcome,
+        clock: IReactorTime,
+        *,
+        answered: bool = True,
     ) -> None:
-        """Remember what became of a login that was admitted; returns when it may be answered."""
+        """Remember what became of a login that was admitted; returns when it may be answered.
+
+        :param answered: False where the client has gone, so that there is nothing to hold back.
+        """
         wait = await self._records.end(attempt=attempt, outcome=outcome, now=clock.seconds())
-        if wait > _INSTANT and self._waiting < MAX_WAITING:
+        if answered and wait > _INSTANT and self._waiting < MAX_WAITING:
             self._waiting += 1
             try:
                 await pause(clock, min(wait, MAX_HOLD))

@@ -51,6 +51,10 @@ from mailkit.wire.sasl import (
 )
 
 
+class _RightButGone(CancelledError):
+    """The login was right, but its client has gone meanwhile."""
+
+
 class LoginFactory(Factory):
     """What a connection must know of its server so that its client can log in."""
 
@@ -320,8 +324,17 @@ class LoginConnection(CompressingConnection):
                 clock, self._facts(mechanism, info), "blocked", reason="temporary-failure"
             )
             raise
+        except _RightButGone:
+            raise
+        except CancelledError:
+            # Or who hangs up before the answer could guess without being counted.
+            outcome = LoginOutcome.FAILURE
+            self.factory.login_log.tell(
+                clock, self._facts(mechanism, info), "failed", reason="hung-up"
+            )
+            raise
         finally:
-            await guard.settle(attempt, outcome, clock)
+            await guard.settle(attempt, outcome, clock, answered=not self._lost)
         account = account_of(avatar) or success.username
         if acting_for:
             account, acting_for = success.username, account_of(avatar) or acting_for
@@ -367,7 +380,7 @@ class LoginConnection(CompressingConnection):
             raise AuthorizationFailed
         if self._lost:
             logout()
-            raise CancelledError
+            raise _RightButGone
         self._take_avatar(logout)
         return avatar
 

@@ -1,0 +1,94 @@
+"""Who hangs up before the answer to a login has guessed all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mailkit.auth.bases import UserBaseChecker
+from mailkit.auth.portal import make_portal
+from mailkit.coroutines import pause, run
+from mailkit.imap.protocol import IMAPFactory
+from mailkit.interfaces import IPasswordVerifier
+from mailkit.store.memory import MemoryStore
+from tests.line_protocol import Transport
+
+ANN = "ann@example.org"
+#: Seconds that the base takes.
+TAKEN = 0.2
+
+
+@implementer(IPasswordVerifier)
+class Base:
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
+        self.asked = 0
+
+    async def verify_password(self, *, login: str, password: bytes) -> str | None:
+        self.asked += 1
+        if password != b"secret":
+            await pause(self.clock, TAKEN)
+            return None
+        try:
+            await pause(self.clock, TAKEN)
+        except CancelledError:
+            # As one that knows the answer already.
+            pass
+        return ANN
+
+
+class HangingUpTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock: Any = Clock()
+        store = MemoryStore()
+        self.successResultOf(run(store.add_account(ANN, None)))
+        self.base = Base(self.clock)
+        checker = UserBaseChecker(self.base, clock=self.clock)
+        self.factory = IMAPFactory(make_portal(store, [checker]), clock=self.clock)
+        self.factory.allow_plaintext_passwords = True
+
+    def log_in(self, password: bytes) -> tuple[Any, Transport]:
+        transport = Transport()
+        connection: Any = self.factory.buildProtocol(transport.getPeer())
+        connection.makeConnection(transport)
+        self.clock.advance(0)
+        connection.dataReceived(b"a LOGIN " + ANN.encode() + b" " + password + b"\r\n")
+        return connection, transport
+
+    def hang_up(self, password: bytes, after: float) -> list[Any]:
+        """What is logged of a login whose client goes after so many seconds."""
+        with capturedLogs() as events:
+            connection, _ = self.log_in(password)
+            self.clock.pump([after])
+            connection.connectionLost(Failure(ConnectionError()))
+            self.clock.advance(0.5)
+        return [(event["outcome"], event["reason"]) for event in events if "outcome" in event]
+
+    def next_is_judged(self) -> bool:
+        """Another client of the address need not wait."""
+        before = self.base.asked
+        self.log_in(b"secret")
+        return self.base.asked > before
+
+    def test_while_the_refusal_is_held_back(self) -> None:
+        self.assertEqual(self.hang_up(b"guess", TAKEN + 0.01), [("failed", "hung-up")])
+        self.assertEqual(self.base.asked, 1)
+        self.assertFalse(self.next_is_judged())
+
+    def test_while_the_base_is_asked(self) -> None:
+        self.assertEqual(self.hang_up(b"guess", TAKEN / 2), [("failed", "hung-up")])
+        self.assertFalse(self.next_is_judged())
+
+    def test_nothing_waits_for_whoever_is_gone(self) -> None:
+        self.hang_up(b"guess", TAKEN / 2)
+        self.assertEqual(self.factory.guard._waiting, 0)
+
+    def test_a_right_login_is_no_failure(self) -> None:
+        self.assertEqual(self.hang_up(b"secret", TAKEN / 2), [])
+        self.assertTrue(self.next_is_judged())
