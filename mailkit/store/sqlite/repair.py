@@ -300,6 +300,8 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
     """Read what can be read of the directory in a damaged index."""
     if not os.path.exists(path):
         return
+    # A transaction for each row would take minutes with some ten thousand of them.
+    connection.execute("BEGIN")
     for table, key, others in _SALVAGED:
         keys = key.split(", ")
         names, rows, whole = _read_table(path, table, keys, others.split(", "))
@@ -319,6 +321,7 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
         for row in rows:
             with suppress(sqlite3.IntegrityError):
                 connection.execute(f"INSERT INTO {into} VALUES ({marks}){update}", row)
+    connection.execute("COMMIT")
 
 
 def _read_table(
