@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.signing.body import MAX_LINE, settle
 from mailkit.smtp.client.commands import Unsendable
-from mailkit.smtp.client.convert import Conversion
 from mailkit.spool import Spool
+from tests.smtp.client.converting import convert
 
 _TYPES = (b"text/plain; charset=utf-8", b"text/html", b"image/png", b"")
 _IDENTITIES = (b"", b"7bit", b"8bit", b"8-bit")
@@ -105,15 +105,10 @@ def _read(spool: Spool) -> bytes:
 
 
 def _convert(message: bytes, *, keep_8bit: bool, max_line: int | None) -> bytes | None:
-    conversion = Conversion(message, keep_8bit, max_line=max_line)
     try:
-        for _ in conversion.run():
-            pass
-        return _read(conversion.spool)
+        return convert(message, keep_8bit=keep_8bit, max_line=max_line)
     except Unsendable:
         return None
-    finally:
-        conversion.spool.close()
 
 
 def _settle(message: bytes) -> bytes | None:

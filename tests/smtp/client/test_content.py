@@ -17,9 +17,9 @@ from mailkit.model import ConnectionInfo
 from mailkit.smtp.client import Content, RecipientOutcome, make_envelope
 from mailkit.smtp.client.commands import ContentNeeds, Unsendable
 from mailkit.smtp.client.content import PIECE, Survey, message_octets, normalised
-from mailkit.smtp.client.convert import Conversion
 from mailkit.smtp.client.settings import BareLineEnds, ClientSettings
 from mailkit.spool import Spool
+from tests.smtp.client.converting import convert
 from tests.smtp.client.fakes import MESSAGE, Server, make_session, open_session, run
 
 HEADER = b"From: a@example.net\r\nMIME-Version: 1.0\r\n"
@@ -170,17 +170,6 @@ class EmailTests(SynchronousTestCase):
         back = email.message_from_bytes(server.messages[0], policy=email.policy.default)
         self.assertEqual(back["Subject"], "Grüße")
         self.assertEqual(back.get_content(), "Wie geht's?\r\n.\r\nGrüße\r\n")
-
-
-def convert(message: bytes, keep_8bit: bool = False, may_shorten: bool = False) -> bytes:
-    conversion = Conversion(message, keep_8bit, may_shorten)
-    try:
-        for _ in conversion.run():
-            pass
-        with conversion.spool.open() as reader:
-            return reader.read()
-    finally:
-        conversion.spool.close()
 
 
 def part(content_type: str, body: bytes, encoding: str = "8bit") -> bytes:

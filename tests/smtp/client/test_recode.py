@@ -5,24 +5,15 @@ from __future__ import annotations
 import base64
 import email
 import quopri
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.smtp.client.commands import Unsendable
-from mailkit.smtp.client.convert import Conversion
+from tests.smtp.client import converting
 
 MAX_LINE = 998
-
-
-def convert(message: bytes, *, keep_8bit: bool = False, max_line: int | None = MAX_LINE) -> bytes:
-    conversion = Conversion(message, keep_8bit, max_line=max_line)
-    try:
-        for _ in conversion.run():
-            pass
-        with conversion.spool.open() as reader:
-            return reader.read()
-    finally:
-        conversion.spool.close()
+convert = partial(converting.convert, max_line=MAX_LINE)
 
 
 def head(encoding: str, content_type: str = "text/plain; charset=utf-8") -> bytes:
