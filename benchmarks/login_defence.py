@@ -2,9 +2,10 @@
 
 Starts a server whose clients tell their addresses by the PROXY protocol. Ten thousand logins with wrong
 passwords, each from an address of its own, go half to the account of a user and half to names that do not
-exist, over POP3, many at a time. Meanwhile users log in by IMAP: Ann, whose account is attacked, from where
-she did before; users whose accounts are not attacked, from where nobody has seen them. Then the same again from
-other addresses. Prints how long the users' logins took, and the server's memory.
+exist, over POP3, many at a time. Meanwhile users log in by IMAP: Ann, whose account is attacked,
+from where she did before; users whose accounts are not attacked, from where nobody has seen them.
+Then the same again from other addresses. Prints how long the users' logins took, and the server's
+memory.
 
     python benchmarks/login_defence.py [LOGINS [ROUNDS]]
 """

@@ -3,11 +3,11 @@
 Compares wrong passwords of a user who exists with those of one who does not, through the portal and the
 checkers of a store in SQLite: PLAIN with a cheap hash (so that the rest is not drowned in argon2id),
 with any password, with what has the form of an app password, and with a code of a device where the user
-needs one; for an account whose password is not taken by IMAP, and one without a password; both of the server's
-steps of SCRAM; CRAM-MD5 and APOP, of a user whose password is kept as it is; and for users of a passwd-file and a
-database.
-All protocols ask this portal, FTP too. Tries alternate, so that a machine that grows slower does so
-for both. Prints the processor's time of one try: median, mean, and their differences.
+needs one; for an account whose password is not taken by IMAP, and one without a password; both of
+the server's steps of SCRAM; CRAM-MD5 and APOP, of a user whose password is kept as it is; and for
+users of a passwd-file and a database. All protocols ask this portal, FTP too. Tries alternate, so
+that a machine that grows slower does so for both. Prints the processor's time of one try: median,
+mean, and their differences.
 
     python benchmarks/login_timing.py [TRIES]
 """

@@ -3,8 +3,8 @@
 
 ``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink;
 ``mailkit-apart`` by two processes (``--relay-process``). ``far``: messages to
-a sink that is a round trip of 20 ms away. ``dead``: what a healthy destination gets while the queue is full
-of mail for dead ones, in a process of its own.
+a sink that is a round trip of 20 ms away. ``dead``: what a healthy destination gets while the queue
+is full of mail for dead ones, in a process of its own.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """How long one client keeps the reactor to itself, with a mailbox of 100,000 messages.
 
-While the server works on a command it serves others between two pieces of that work. Prints the longest such
-piece for each command: the processor time of the reactor's thread between two polls, which does not depend
-on what else the machine does, but for its caches; all that the thread has spent on the command; and the
-longest garbage collection, part of one of those pieces.
+While the server works on a command it serves others between two pieces of that work. Prints the
+longest such piece for each command: the processor time of the reactor's thread between two polls,
+which does not depend on what else the machine does, but for its caches; all that the thread has
+spent on the command; and the longest garbage collection, part of one of those pieces.
 
     python benchmarks/turns.py [--messages 100000] [--repetitions 3]
 """

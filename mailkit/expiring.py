@@ -16,7 +16,8 @@ V = TypeVar("V")
 class ExpiringMap(Generic[K, V]):
     """Values that are kept for some seconds each.
 
-    Where the clock is set back meanwhile, none is kept for much longer than the longest of them was to be.
+    Where the clock is set back meanwhile, none is kept for much longer than the longest of them was
+    to be.
 
     :param max_entries: values that are kept; those not used for longest go first.
     :param seconds: tells the time.

@@ -3,8 +3,9 @@
 Failures are counted by account, by address and by network, for all protocols of a portal together, and
 of all processes of a store that has a channel between them.
 The answer to a wrong password is held back, the next try waits for its time without a thread, and
-what would wait too long is refused unjudged, for now. A client that has lately logged in to an account from its address waits for nobody else's failures:
-whoever guesses cannot lock out whom the password belongs to.
+what would wait too long is refused unjudged, for now. A client that has lately logged in to an
+account from its address waits for nobody else's failures: whoever guesses cannot lock out whom the
+password belongs to.
 """
 
 from __future__ import annotations

@@ -51,8 +51,9 @@ class UserBaseChecker:
     """Checks passwords by a user base. The avatar id is the name of the account.
 
     A user that does not exist and a wrong password fail with the same text, after the same time; where
-    the base itself verifies passwords, refusals are held back for that. What goes wrong in the base is a temporary failure, never a wrong password. When the base can be
-    asked for users, so can this.
+    the base itself verifies passwords, refusals are held back for that. What goes wrong in the base
+    is a temporary failure, never a wrong password. When the base can be asked for users, so can
+    this.
 
     :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both. Where it verifies passwords,
         an attribute ``at_once`` may say how many it can at the same time.

@@ -148,8 +148,8 @@ def delivery_portal(
     """A portal that gives everybody one delivery.
 
     :param checkers: know users, who may log in and get the same delivery; the envelope's ``account``
-        is the avatar id that a checker gives, as text. A portal asks one checker for each kind of credentials. Without any nobody
-        logs in.
+        is the avatar id that a checker gives, as text. A portal asks one checker for each kind of
+        credentials. Without any nobody logs in.
     :raises ValueError: that is no delivery.
     """
     if not all(callable(getattr(delivery, name, None)) for name in IMessageDelivery):

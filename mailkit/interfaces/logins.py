@@ -47,7 +47,8 @@ class ISharedSecretLogin(Interface):
 class IAppPasswordDirectory(ILoginDirectory):
     """A directory that keeps passwords for single programs beside the accounts' own.
 
-    ``find_login`` says of an account whether its own password is :attr:`~mailkit.identity.Login.restricted`.
+    ``find_login`` says of an account whether its own password is
+    :attr:`~mailkit.identity.Login.restricted`.
     """
 
     def find_app_password(account: str, prefix: str) -> Awaitable[AppPassword | None]:

@@ -132,8 +132,9 @@ class IQueue(Interface):
 
         :param domain: only what goes there; nothing for all domains.
         :param subdomains: what goes to its subdomains too.
-        :param ahead: only those whose last attempt lies more than a minute in the future, and new ones that
-            were due at once then: the clock was ahead, so that they would wait for too long.
+        :param ahead: only those whose last attempt lies more than a minute in the future, and new
+            ones that were due at once then: the clock was ahead, so that they would wait for too
+            long.
         :returns: how many recipients that changes, some thousand at most; then there may be more for
             another call.
         """

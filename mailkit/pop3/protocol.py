@@ -6,11 +6,11 @@ follows.
 
 Locking: a factory lets each account have one session at a time. The lock is taken after the
 password was right and before the mailbox is opened; it goes with QUIT, a failed opening, or the
-connection. It holds in all processes of a store. Another login of the account has TCP ask whether the session's client is still there, and
-waits some seconds for the answer; where the operator says so, a session that is silent for long gives
-way in any case. IMAP sessions and deliveries are not locked out: the session sees the messages that
-were there at login, RETR of one that is gone answers -ERR, and new ones wait for the next login.
-Only QUIT removes messages.
+connection. It holds in all processes of a store. Another login of the account has TCP ask whether
+the session's client is still there, and waits some seconds for the answer; where the operator says
+so, a session that is silent for long gives way in any case. IMAP sessions and deliveries are not
+locked out: the session sees the messages that were there at login, RETR of one that is gone answers
+-ERR, and new ones wait for the next login. Only QUIT removes messages.
 """
 
 from __future__ import annotations

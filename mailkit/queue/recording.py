@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Updates that go in one step; one caller's stay together.
 MAX_UPDATES = 1000
-#: Seconds that an outcome waits for those of other attempts at most, and no longer than the last step took: what
-#: dies with this process before it is put down is sent again.
+#: Seconds that an outcome waits for those of other attempts at most, and no longer than the last
+#: step took: what dies with this process before it is put down is sent again.
 GATHERING_TIME = 0.01
 
 

@@ -134,8 +134,8 @@ class PutOff(NamedTuple):
 def put_off(due: Sequence[QueuedMessage], down: Down, now: int) -> list[PutOff]:
     """Let those of a domain's messages wait that are new; others are to be tried.
 
-    Whoever asks why they wait finds the attempt that failed. It counts as theirs, so that they are not new any
-    more when somebody wants them to be retried before.
+    Whoever asks why they wait finds the attempt that failed. It counts as theirs, so that they are
+    not new any more when somebody wants them to be retried before.
     """
     return [
         PutOff(

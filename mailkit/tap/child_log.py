@@ -1,7 +1,7 @@
 """The log of a process beside a server's own: events as lines, which the server makes events of again.
 
-Most events have nothing but texts and numbers in them and go as they are. Twisted's form for events of any
-kind takes twice as long, and is for the others: those with a failure, for example.
+Most events have nothing but texts and numbers in them and go as they are. Twisted's form for events
+of any kind takes twice as long, and is for the others: those with a failure, for example.
 """
 
 from __future__ import annotations

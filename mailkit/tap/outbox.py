@@ -242,8 +242,8 @@ class _Failed(NamedTuple):
 class OutboxMover:
     """Moves rows until it is stopped. Several may work on one table for the same queue, for nothing.
 
-    :param submit: queues a message; what it raises decides. ``StoreUnavailable`` lets all of them wait, an
-        error that SMTP says with 4xx only this one, and another one sets it aside.
+    :param submit: queues a message; what it raises decides. ``StoreUnavailable`` lets all of them
+        wait, an error that SMTP says with 4xx only this one, and another one sets it aside.
     """
 
     log = Logger()

@@ -111,9 +111,9 @@ class SendingService(Service):
     async def take_report(self, octets: bytes) -> int:
         """Put down what another server reports of messages that were sent from here.
 
-        For programs that get their bounces and complaints by themselves, as from a mailbox. Messages are found by
-        Message-ID and recipient, which proves nothing: whoever has seen the message can write such
-        a report.
+        For programs that get their bounces and complaints by themselves, as from a mailbox.
+        Messages are found by Message-ID and recipient, which proves nothing: whoever has seen the
+        message can write such a report.
 
         :param octets: the report, as it came.
         :returns: how many recipients are ``bounced`` or ``complained`` now that were not.

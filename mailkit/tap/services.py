@@ -174,7 +174,8 @@ class MailService(MultiService):
         guard = logins.guard
         self._guard = guard if isinstance(guard, LoginGuard) else LoginGuard(guard)
         self._guard_keeper: GuardKeeper | None = None
-        # Each ends something that is shared with the store's other processes: limits, locks, failed logins.
+        # Each ends something that is shared with the store's other processes: limits, locks, failed
+        # logins.
         self._end_sharing: list[Callable[[], None]] = []
         self._certificates: CertificateNames | None = None
         if self._tls.asks_for_certificates:

@@ -1,9 +1,10 @@
 """A process of ``--workers`` or ``--relay-process``, as its parent starts it: ``python -m mailkit.tap.worker``.
 
 Its first line of input is its plan, as JSON: the class of the options (``options``), their
-``arguments``, the directory in which they were read (``origin``) and the one to work in (``directory``), the
-module of the ``reactor``, the ``families`` of the sockets, which it inherits, and its ``role``
-(:mod:`mailkit.tap.children`). Afterwards the input only tells, by its end, that the parent has ended. Each line of the output is an event of the log.
+``arguments``, the directory in which they were read (``origin``) and the one to work in
+(``directory``), the module of the ``reactor``, the ``families`` of the sockets, which it inherits,
+and its ``role`` (:mod:`mailkit.tap.children`). Afterwards the input only tells, by its end, that
+the parent has ended. Each line of the output is an event of the log.
 """
 
 from __future__ import annotations

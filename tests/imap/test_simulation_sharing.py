@@ -1,7 +1,8 @@
 """Many clients of users who share mailboxes: what each of them believes must be true.
 
 They select, change, make, rename and delete mailboxes, take rights away under each other, run into
-quotas, annotate messages and mailboxes, go away and come back. ``MAILKIT_SEEDS=0:1000`` runs so many worlds, rather than a few.
+quotas, annotate messages and mailboxes, go away and come back. ``MAILKIT_SEEDS=0:1000`` runs so
+many worlds, rather than a few.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A process that sends, and kills itself at a named point: see ``test_crashes``.
 
 The words STORE PORT POINT NTH FIRST COUNT on standard input (``tests.queue.forking``): it submits COUNT
-messages, whose subjects are numbers from FIRST on, tells on standard output what is durable, and ends when
-the queue is empty; or by SIGKILL when POINT is reached the NTH time.
+messages, whose subjects are numbers from FIRST on, tells on standard output what is durable, and
+ends when the queue is empty; or by SIGKILL when POINT is reached the NTH time.
 """
 
 from __future__ import annotations

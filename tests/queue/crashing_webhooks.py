@@ -1,7 +1,7 @@
 """A process that sends, posts its events, and kills itself: see ``test_webhook_crashes``.
 
-The words STORE PORT URL SECRETFILE POINT NTH FIRST COUNT: as for ``tests.queue.crashing``, but it ends when
-all events have been taken.
+The words STORE PORT URL SECRETFILE POINT NTH FIRST COUNT: as for ``tests.queue.crashing``, but it
+ends when all events have been taken.
 """
 
 from __future__ import annotations

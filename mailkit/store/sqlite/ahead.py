@@ -6,10 +6,11 @@ of the time asleep.
 
 First come the texts that are searched, and summaries without BODYSTRUCTURE, of whole mailboxes and at
 once: one look at the headers takes little, and gives way to much new mail or many logins alone. All
-else gives way to clients: what sorts and threads want of headers, then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
-before all else and without giving way, for a while. The newest messages come first: who fetches a
-whole mailbox begins with the oldest, and so the two meet in the middle. How far all was made is kept
-in the index, so that a server goes on where the one before it has stopped.
+else gives way to clients: what sorts and threads want of headers, then what needs whole messages.
+Who lacks something says so (:meth:`Ahead.hurry`), and it is made before all else and without giving
+way, for a while. The newest messages come first: who fetches a whole mailbox begins with the
+oldest, and so the two meet in the middle. How far all was made is kept in the index, so that a
+server goes on where the one before it has stopped.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 Reading needs nobody: index and segments are read where they are. What the owner has answered is
 durable. When the owner ends, or answers nothing for long, whatever it has not answered is refused as a
-temporary failure, for nobody knows whether it was done; unless the owner has said goodbye: then it was not. The guest that
-is the first to get the store's lock then becomes the owner in its place, and the others turn to
-it. So no process is more than the others, and any of them may be stopped or started at any time.
+temporary failure, for nobody knows whether it was done; unless the owner has said goodbye: then it
+was not. The guest that is the first to get the store's lock then becomes the owner in its place,
+and the others turn to it. So no process is more than the others, and any of them may be stopped or
+started at any time.
 """
 
 from __future__ import annotations

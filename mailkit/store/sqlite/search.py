@@ -1,8 +1,8 @@
 """Searching a mailbox: the index first, then kept header fields, then the messages themselves.
 
 What the index can tell, texts of header fields among it, is asked as SQL: a condition that holds
-for every match, and often for nothing else. The :class:`~mailkit.matching.Matcher` decides the rest, so that the result is always
-that of a plain scan.
+for every match, and often for nothing else. The :class:`~mailkit.matching.Matcher` decides the
+rest, so that the result is always that of a plain scan.
 """
 
 from __future__ import annotations
