@@ -11,12 +11,14 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.client.protocol import TwistedChannel
 from mailkit.client.security import TLSPolicy
 from mailkit.imap.client import ClientSettings, Credentials, Session
 from tests.imap.support import PASSWORD, USER, Server
 
+_E = TypeVar("_E", bound=Exception)
 _T = TypeVar("_T")
 
 CREDENTIALS = Credentials(USER, PASSWORD.decode())
@@ -154,6 +156,23 @@ def login(server: Server, settings: ClientSettings = SETTINGS, **more: Any) -> C
     client = Client(server, settings, **more)
     client.run(client.session.open())
     return client
+
+
+class ClientTestCase(SynchronousTestCase):
+    """Tests of one client, which they make."""
+
+    client: Wire
+
+    def run_it(self, awaitable: Awaitable[_T]) -> _T:
+        """Do something to its end."""
+        return self.client.run(awaitable)
+
+    def fails(self, kind: type[_E], awaitable: Awaitable[object]) -> _E:
+        """The error that something ends with."""
+        (failure,) = self.client.start(awaitable)
+        failure.trap(kind)
+        error: _E = failure.value
+        return error
 
 
 class Script:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from mailkit.imap.client import (
     Credentials,
     EventGroup,
@@ -24,7 +22,7 @@ from mailkit.imap.client.reader import Response
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.values import AuthorizedURLs, FetchedURLs, Metadata
 from mailkit.model import AppendResult, FlagOp
-from tests.imap.client.support import CREDENTIALS, Client, login
+from tests.imap.client.support import CREDENTIALS, Client, ClientTestCase, login
 from tests.imap.client.test_bounds import limited
 from tests.imap.client.test_pipelining import SELECTED
 from tests.imap.support import Server
@@ -33,20 +31,12 @@ MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 URL = "imap://ann%40example.org@mail.example.org/INBOX/;uid=1/;section=TEXT;urlauth=anonymous"
 
 
-class ExtensionTestCase(SynchronousTestCase):
+class ExtensionTestCase(ClientTestCase):
     def setUp(self) -> None:
         self.server = Server()
         self.server.add(*[MESSAGE] * 5)
         self.client = login(self.server)
         self.session = self.client.session
-
-    def run_it(self, awaitable: Any) -> Any:
-        return self.client.run(awaitable)
-
-    def fails(self, kind: type[Exception], awaitable: Any) -> Any:
-        (failure,) = self.client.start(awaitable)
-        failure.trap(kind)
-        return failure.value
 
 
 class MetadataTests(ExtensionTestCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap.client import Numbers, ProtocolError, Refused, Session, WrongState
 from mailkit.model import FlagOp
-from tests.imap.client.support import login
+from tests.imap.client.support import ClientTestCase, login
 from tests.imap.client.test_bounds import limited
 from tests.imap.client.test_pipelining import SELECTED, Manual
 from tests.imap.support import Server
@@ -16,7 +16,7 @@ from tests.imap.support import Server
 UIDS = list(range(1, 11))
 
 
-class OurServerTests(SynchronousTestCase):
+class OurServerTests(ClientTestCase):
     def setUp(self) -> None:
         self.server = Server(message_limit=3)
         self.server.add(*[b"Subject: %d\r\n\r\n" % uid for uid in UIDS])
@@ -24,9 +24,6 @@ class OurServerTests(SynchronousTestCase):
         self.session = self.client.session
         self.assertTrue(self.session.has("MESSAGELIMIT=3"))
         self.run_it(self.session.select("INBOX"))
-
-    def run_it(self, awaitable: Any) -> Any:
-        return self.client.run(awaitable)
 
     def test_fetch(self) -> None:
         for text in ("1:*", "*:1", "1:4,5:99", [*UIDS]):
@@ -41,9 +38,8 @@ class OurServerTests(SynchronousTestCase):
         self.session._connection.facts.announced -= {"ESEARCH"}
         self.assertEqual(self.run_it(self.session.search()), UIDS)
         self.session._connection.facts.announced |= {"ESEARCH"}
-        (failure,) = self.client.start(self.session.extended_search("ALL", ["MIN"]))
-        failure.trap(Refused)
-        self.assertEqual(failure.value.code_name, "MESSAGELIMIT")
+        error = self.fails(Refused, self.session.extended_search("ALL", ["MIN"]))
+        self.assertEqual(error.code_name, "MESSAGELIMIT")
 
     def test_store(self) -> None:
         answer = self.run_it(self.session.store("1:*", FlagOp.ADD, ["\\Deleted"]))
@@ -72,9 +68,7 @@ class OurServerTests(SynchronousTestCase):
             self.session.copy("1:*", "Sent"),
             self.session.fetch(Numbers("1:*"), "FLAGS"),
         ):
-            (failure,) = self.client.start(awaitable)
-            failure.trap(Refused)
-            self.assertEqual(failure.value.code_name, "MESSAGELIMIT")
+            self.assertEqual(self.fails(Refused, awaitable).code_name, "MESSAGELIMIT")
 
 
 class LieTests(SynchronousTestCase):

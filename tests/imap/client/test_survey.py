@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from mailkit.imap.client import (
     EventGroup,
     ExtendedSearch,
@@ -18,14 +16,14 @@ from mailkit.imap.client import (
 from mailkit.imap.client.reader import Response
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.survey import NAMED_SCOPES, SCOPES
-from tests.imap.client.support import SETTINGS, Script, Wire, login
+from tests.imap.client.support import SETTINGS, ClientTestCase, Script, Wire, login
 from tests.imap.support import Server, now
 
 MESSAGE = b"Subject: plan\r\n\r\nbody\r\n"
 ODD = 'Gr\N{LATIN SMALL LETTER O WITH DIAERESIS}\N{LATIN SMALL LETTER SHARP S}e "x"'
 
 
-class SurveyTestCase(SynchronousTestCase):
+class SurveyTestCase(ClientTestCase):
     def start(self, **settings: Any) -> None:
         self.server = Server(**settings)
         now(self.server.account.create_mailbox(name=ODD))
@@ -34,14 +32,6 @@ class SurveyTestCase(SynchronousTestCase):
         self.server.add(MESSAGE, mailbox=ODD)
         self.client = login(self.server)
         self.session = self.client.session
-
-    def run_it(self, awaitable: Any) -> Any:
-        return self.client.run(awaitable)
-
-    def fails(self, kind: type[Exception], awaitable: Any) -> Any:
-        (failure,) = self.client.start(awaitable)
-        failure.trap(kind)
-        return failure.value
 
     def survey(self, *patterns: str, **more: Any) -> dict[str, Surveyed]:
         found = self.run_it(self.session.survey(list(patterns) if patterns else "*", **more))
