@@ -13,6 +13,7 @@ from mailkit.client.racing import (
     find_system_addresses,
     is_address,
 )
+from mailkit.errors import MailError
 from mailkit.queue.hosts import Host
 from mailkit.queue.pacing import Paces
 from mailkit.smtp.client import (
@@ -44,8 +45,6 @@ class Opened(NamedTuple):
     session: Session
     #: Where it leads.
     address: str
-    #: Which other addresses of the host were not taken, and why.
-    passed_over: str
 
 
 class HostOpener:
@@ -60,10 +59,14 @@ class HostOpener:
         self._sources = sources
         self._paces = paces
 
-    async def open(self, servers: Sequence[Host], settings: ClientSettings) -> Opened:
+    async def open(
+        self, servers: Sequence[Host], settings: ClientSettings, passed_over: list[str]
+    ) -> Opened:
         """A session with one host.
 
         :param servers: the addresses of the host.
+        :param passed_over: is told which addresses were not taken, and why; not of the failure that is
+            raised.
         :raises ClientError: none of them can be used, or could be a short time ago.
         """
         name, port = servers[0].name, servers[0].port
@@ -71,14 +74,17 @@ class HostOpener:
         if not is_address(addresses[0]):
             addresses = await find_system_addresses(self._reactor, addresses[0])
         failure: ClientError = ConnectFailed(f"{name} has no address", command="connect")
-        skipped = False
+        skipped: list[str] = []
         left = []
         for address in addresses:
             dead = self._paces.why_dead(place(address, port))
             if dead is None:
                 left.append(address)
             else:
-                failure, skipped = dead, True
+                failure = dead
+                skipped.append(f"{address}: left alone, {dead.text}")
+        if left:
+            passed_over += skipped
         while left:
             endpoint = self._endpoint(name, left, port, settings)
             try:
@@ -88,14 +94,17 @@ class HostOpener:
                 self._note_dead(endpoint, port, failure)
             else:
                 self._note_dead(endpoint, port)
-                told = [f"{each}: {why}" for each, why in endpoint.failures.items()]
-                return Opened(session, endpoint.winner, "; ".join(told))
+                _tell(endpoint, passed_over)
+                return Opened(session, endpoint.winner)
             if not endpoint.winner:
                 break
             # It does not speak for the others.
             left.remove(endpoint.winner)
+            _tell(endpoint, passed_over)
+            if left:
+                passed_over.append(f"{endpoint.winner}: {reply_of(failure)}")
         if isinstance(failure, TLSFailed):
-            failure.untried = skipped
+            failure.untried = bool(skipped)
         raise failure
 
     def _endpoint(
@@ -125,6 +134,19 @@ class HostOpener:
                 self._paces.note_dead(place(address, port), error)
         if endpoint.winner and isinstance(failure, TimedOut):
             self._paces.note_dead(place(endpoint.winner, port), failure)
+
+
+def reply_of(error: MailError) -> str:
+    """What a host said that was not taken, or why it said nothing, in a line."""
+    code = (
+        f"{error.code} {error.enhanced} " if isinstance(error, ClientError) and error.code else ""
+    )
+    return code + " ".join(error.text.split())
+
+
+def _tell(endpoint: RacingEndpoint, passed_over: list[str]) -> None:
+    """Tell of the addresses that lost a race."""
+    passed_over += [f"{address}: {why}" for address, why in endpoint.failures.items()]
 
 
 def place(address: str, port: int) -> str:

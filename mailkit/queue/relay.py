@@ -15,7 +15,7 @@ from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop, NoSuchDomai
 from mailkit.expiring import CLOCK_SLACK, ExpiringMap
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder
-from mailkit.queue.opening import HostOpener, Sources
+from mailkit.queue.opening import HostOpener, Sources, reply_of
 from mailkit.queue.orders import ORDERS_TIME
 from mailkit.queue.pacing import Pace, Paces, PaceSettings
 from mailkit.queue.security import (
@@ -81,7 +81,7 @@ class _Way(NamedTuple):
 
     host: Host
     reason: str = ""
-    #: Which other addresses of the host were not taken, and why.
+    #: Which other addresses and hosts were not taken, and why.
     passed_over: str = ""
     #: The connection, where there was one.
     facts: ConnectionFacts | None = None
@@ -97,6 +97,12 @@ class _Link:
     #: Why none of its hosts is secure enough, and until when that is not tried again.
     insecure: TLSFailed | None = None
     insecure_until: float = 0.0
+
+    def tell(self, end: Session | MailError, passed_over: Sequence[str]) -> None:
+        """Keep which hosts were tried before that was come to."""
+        way = self.ways[end]
+        told = "; ".join([*passed_over, *filter(None, [way.passed_over])])
+        self.ways[end] = way._replace(passed_over=told[:MAX_TEXT])
 
 
 class _Place:
@@ -325,19 +331,28 @@ class RelayTransport(Transport):
             raise link.insecure.with_traceback(None)
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
+        #: What the hosts have come to so far.
+        tried: list[tuple[MailError, str]] = []
         groups = groupby(hosts, key=lambda host: (host.name, host.port))
         for servers in islice((list(same) for _, same in groups), MAX_TRIES):
+            began = self._reactor.seconds()
             try:
-                return await self._connect_to(servers, link, key[1])
-            except MailLoop as error:
-                # RFC 5321 section 5.1: nor to those that the domain prefers less.
-                failure = failure or error
-                break
+                session = await self._connect_to(servers, link, key[1])
             except MailError as error:
+                took = self._reactor.seconds() - began
+                tried.append((error, _describe(link.ways[error], error, took)))
+                if isinstance(error, MailLoop):
+                    # RFC 5321 section 5.1: nor to those that the domain prefers less.
+                    failure = failure or error
+                    break
                 # A server that refuses for good does not speak for the others.
                 if failure is None or not isinstance(error, HostNotSecure):
                     failure = error
+            else:
+                link.tell(session, [text for _, text in tried])
+                return session
         assert failure is not None
+        link.tell(failure, [text for error, text in tried if error is not failure])
         if isinstance(failure, TLSFailed):
             link.insecure, link.insecure_until = failure, self._reactor.seconds() + TLS_PAUSE
         raise failure
@@ -350,6 +365,7 @@ class RelayTransport(Transport):
         host = servers[0]
         way = _Way(host)
         decision: Decision | None = None
+        passed_over: list[str] = []
         try:
             decision = await self._security.decide(host, self._settings.tls, wish)
             way = _Way(host, decision.reason)
@@ -357,7 +373,7 @@ class RelayTransport(Transport):
             login = None if self._logins is None else self._logins(host)
             if login is not None:
                 settings = replace(settings, credentials=login)
-            session, address, passed_over = await self._opener.open(servers, settings)
+            session, address = await self._opener.open(servers, settings, passed_over)
         except TLSFailed as error:
             failure: MailError = error
             # A fault of our own says nothing of the server: nobody is told, and it may be mended.
@@ -367,14 +383,14 @@ class RelayTransport(Transport):
             if wish is Wish.REQUIRED and not ours and not error.untried:
                 # RFC 8689 section 4.2.1: the sender is told, whatever becomes of that server later.
                 failure = HostNotSecure(f"{wish.value}: {error.text}")
-            link.ways[failure] = way
+            link.ways[failure] = way._replace(passed_over="; ".join(passed_over))
             raise failure from None
         except MailError as error:
-            link.ways[error] = way
+            link.ways[error] = way._replace(passed_over="; ".join(passed_over))
             raise
         host = host._replace(address=address)
         self._note(finished_session(host, decision, session.facts), wish)
-        way = link.ways[session] = _Way(host, way.reason, passed_over[:MAX_TEXT], session.facts)
+        way = link.ways[session] = _Way(host, way.reason, "; ".join(passed_over), session.facts)
         refusal: MailError
         if canonical_domain(session.facts.extensions.hostname) in self._finder.own_names:
             # DNS leads here under another name.
@@ -452,6 +468,13 @@ def _name(link: _Link, session: Session) -> str:
     """The host that a connection leads to."""
     way = link.ways.get(session)
     return way.host.name if way is not None else ""
+
+
+def _describe(way: _Way, error: MailError, seconds: float) -> str:
+    """A host that cannot be used, for the record of the attempt at the next one."""
+    address = way.facts.peer if way.facts is not None else str(way.host)
+    told = f"{way.host.name} {address}, after {seconds:.1f} s: {reply_of(error)}"
+    return f"{told} (not {way.passed_over})" if way.passed_over else told
 
 
 def _asks_for_less(handover: Handover) -> bool:

@@ -124,7 +124,8 @@ class Attempt(NamedTuple):
     text: str = ""
     #: What was answered, or under way, such as ``RCPT``.
     command: str = ""
-    #: Other addresses of the host that were not taken, and why.
+    #: Hosts that the domain prefers and other addresses of the host, which were tried before or not at
+    #: all, and why they were not taken.
     passed_over: str = ""
     #: Which of the ways out was taken, as the settings say it.
     route: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -12,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
 from mailkit.client.errors import ConnectFailed
-from mailkit.queue.hosts import ExchangerFinder, FixedHosts
+from mailkit.queue.hosts import ExchangerFinder, FixedHosts, Host
 from mailkit.queue.opening import Sources
 from mailkit.queue.pacing import PaceSettings
 from mailkit.queue.relay import RelayTransport
@@ -111,14 +112,14 @@ class RecordTests(ScriptedTestCase):
         opened = self.transport._opener.open
         waiting = True
 
-        async def open(servers: Any, settings: Any) -> Any:
+        async def open(servers: Any, settings: Any, passed_over: list[str]) -> Any:
             nonlocal waiting
             if waiting:
                 waiting = False
                 await gate
                 raise ConnectFailed("refused")
-            session, address, _ = await opened(servers, settings)
-            return session, address, "another address was dead"
+            passed_over.append("another address was dead")
+            return await opened(servers, settings, passed_over)
 
         self.patch(self.transport._opener, "open", open)
         failing = Deferred.fromCoroutine(self.send())
@@ -358,8 +359,56 @@ class HostTests(ScriptedTestCase):
         port = reactor.listenTCP(self.number, busy, interface="127.0.0.7")
         self.addCleanup(port.stopListening)
         self.serve_at("127.0.0.7", HOST)
-        self.assertEqual((await self.send()).recipients[0].status, ACCEPTED)
+        (handover,) = (await self.send()).recipients
+        self.assertEqual(handover.status, ACCEPTED)
         self.assertEqual(busy.steps, ["greeting"])
+        self.assertEqual(handover.attempt.passed_over, "127.0.0.7: 421 4.3.0 busy")
+
+    async def test_hosts_that_the_domain_prefers_stand_in_the_record(self) -> None:
+        """One that refuses, and one that is left alone because it was dead."""
+        (dead,) = free_ports(1)
+        busy = ScriptedServer({"greeting": ["421 4.3.1 busy"] * 9})
+        port = reactor.listenTCP(0, busy, interface=HOST)
+        self.addCleanup(port.stopListening)
+
+        class Finder(ExchangerFinder):
+            async def find(self, domain: str) -> Sequence[Host]:
+                (host,) = await super().find(domain)
+                first = host._replace(name="mx1.example.net", port=dead)
+                return [first, host._replace(name="mx2.example.net", port=number), host]
+
+        number = port.getHost().port
+        self.transport = self.make(pace=PaceSettings(dead_time=60))
+        self.transport._finder = Finder(self.resolver, port=self.number)
+        for _ in range(2):
+            (handover,) = (await self.send()).recipients
+            self.assertEqual(handover.status, ACCEPTED)
+            attempt = handover.attempt
+            self.assertEqual(attempt.host, "mx.example.net")
+            first, second = attempt.passed_over.split("; ")
+            place = f"mx1.example.net 127.0.0.1:{dead}"
+            self.assertRegex(first, rf"^{place}, after \d+\.\d s: Cannot connect .* refused$")
+            place = f"mx2.example.net 127.0.0.1:{number}"
+            self.assertRegex(second, rf"^{place}, after \d+\.\d s: 421 4\.3\.1 busy$")
+            self.assertEqual(len(self.transport._links), 1)
+            await next(iter(self.transport._links.values())).pool.close()
+
+    async def test_no_host_can_be_used(self) -> None:
+        """The last one is the attempt's own; the others stand beside it."""
+        self.server.script = {"greeting": ["421 4.3.1 busy"] * 9}
+
+        class Finder(ExchangerFinder):
+            async def find(self, domain: str) -> Sequence[Host]:
+                (host,) = await super().find(domain)
+                return [host._replace(name=f"mx{i}.example.net") for i in (1, 2)]
+
+        self.transport._finder = Finder(self.resolver, port=self.number)
+        (handover,) = (await self.send()).recipients
+        self.assertEqual(handover.status, TEMPORARY)
+        attempt = handover.attempt
+        self.assertEqual((attempt.host, attempt.code), ("mx2.example.net", 421))
+        self.assertIn("mx1.example.net 127.0.0.1", attempt.passed_over)
+        self.assertNotIn("mx2", attempt.passed_over)
 
     async def test_source_address_and_its_name(self) -> None:
         self.transport = self.make(sources=Sources({4: "127.0.0.9"}))
