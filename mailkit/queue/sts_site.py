@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from mailkit.wire.domains import canonical_domain
 IDLE_TIMEOUT = 20
 #: Where the policy stands on its server.
 PATH = b"/.well-known/mta-sts.txt"
+#: A whole address: a host by name, and a path.
+_WHOLE = re.compile(rb"(?i:https?)://([A-Za-z0-9.-]+)(?::[0-9]*)?(/.*)")
 
 
 def policy_text(policy: STSPolicy) -> bytes:
@@ -73,12 +76,20 @@ class PolicyResource(Resource):
             request.setResponseCode(405)
             request.setHeader("Allow", "GET, HEAD")
             return b"The policy can only be read.\n"
-        host = request.getRequestHostname().decode("latin-1").lower()
+        host, path = _find_target(request)
         known = host in self._hosts if self._hosts else host.startswith("mta-sts.")
-        if request.path != PATH or not known:
+        if path != PATH or not known:
             request.setResponseCode(404)
             return b"There is nothing here.\n"
         return self._text
+
+
+def _find_target(request: Any) -> tuple[str, bytes]:
+    """Host, without its port, and path that are asked for."""
+    # RFC 9112 section 3.2.2: a whole address as the target is taken, and then Host does not count.
+    found = _WHOLE.fullmatch(request.path)
+    host = request.getRequestHostname() if found is None else found[1]
+    return host.decode("latin-1").lower(), request.path if found is None else found[2]
 
 
 class _Request(Request):

@@ -63,6 +63,22 @@ class SiteTests(SynchronousTestCase):
         for path in ("/", "/.well-known/", "/.well-known/mta-sts.txt/x", "/x"):
             self.assertEqual(self.code(path, "mta-sts.example.org"), 404, path)
 
+    def test_whole_address_as_the_target(self) -> None:
+        """RFC 9112 section 3.2.2: it is taken, and the field Host does not count."""
+        path = "/.well-known/mta-sts.txt"
+        for target, host, code in (
+            (f"https://mta-sts.example.org{path}", "mta-sts.example.org", 200),
+            (f"HTTP://MTA-STS.example.org:443{path}?x=1", "other.example", 200),
+            (f"https://mta-sts.example.com{path}", "mta-sts.example.org", 404),
+            (f"https://mta-sts.example.org{path}x", "mta-sts.example.org", 404),
+            (f"https://ann@mta-sts.example.org{path}", "mta-sts.example.org", 404),
+            (f"https://[::1{path}", "mta-sts.example.org", 404),
+            (f"ftp://mta-sts.example.org{path}", "mta-sts.example.org", 404),
+            ("https://mta-sts.example.org", "mta-sts.example.org", 404),
+            (f"//mta-sts.example.org{path}", "mta-sts.example.org", 404),
+        ):
+            self.assertEqual(self.code(target, host, "example.org"), code, target)
+
     def test_head_is_get_without_the_content(self) -> None:
         events: list[Any] = []
         globalLogPublisher.addObserver(events.append)
