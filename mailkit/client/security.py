@@ -127,7 +127,8 @@ class TLSInfo(NamedTuple):
     #: SHA-256 of the server's certificate, hexadecimal.
     fingerprint: str = ""
     #: What is wrong with the certificate, where the policy wants to know but takes it all the same,
-    #: and what TLS reports call that (RFC 8460 section 4.3).
+    #: and what TLS reports call that (RFC 8460 section 4.3): nothing where it is not known, for the
+    #: certificates to trust cannot be read.
     problem: str = ""
     result_type: str = ""
 

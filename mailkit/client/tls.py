@@ -9,6 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -106,9 +107,9 @@ def why_refused(
     """
     # "certificate verify failed" is all that the error itself tells.
     chain = [each.to_cryptography() for each in connection.get_peer_cert_chain() or ()]
-    store: Any = _trusting_context(policy.ca_file).get_cert_store()
     try:
         if chain:
+            store: Any = _trusting_context(policy.ca_file).get_cert_store()
             check_chain(chain[:MAX_CHAIN], store, [policy.hostname or hostname or ""])
     except TLSFailed as error:
         return error
@@ -132,15 +133,22 @@ def connection_creator(policy: TLSPolicy, hostname: str | None) -> IOpenSSLClien
 def _trust(path: str | None) -> Any:
     if path is None:
         return platformTrust()
+    pems = [certificate.public_bytes(Encoding.PEM) for certificate in _read(path)]
+    certificates = [Certificate.loadPEM(pem) for pem in pems]
+    return trustRootFromCertificates(certificates)
+
+
+def _read(path: str) -> list[x509.Certificate]:
+    """The certificates to trust.
+
+    :raises TrustUnreadable:
+    """
     try:
         with open(path, "rb") as file:
-            loaded = x509.load_pem_x509_certificates(file.read())
+            return x509.load_pem_x509_certificates(file.read())
     except (OSError, ValueError) as error:
         text = f"Cannot read the certificates to trust: {error}"
         raise TrustUnreadable(text, command="TLS") from error
-    pems = [certificate.public_bytes(Encoding.PEM) for certificate in loaded]
-    certificates = [Certificate.loadPEM(pem) for pem in pems]
-    return trustRootFromCertificates(certificates)
 
 
 def openssl_info(connection: SSL.Connection, policy: TLSPolicy) -> TLSInfo:
@@ -166,12 +174,14 @@ def openssl_info(connection: SSL.Connection, policy: TLSPolicy) -> TLSInfo:
 def _observe(connection: SSL.Connection, policy: TLSPolicy, info: TLSInfo) -> TLSInfo:
     """What is wrong with the certificate, as far as the name and the trusted authorities go."""
     chain = [each.to_cryptography() for each in connection.get_peer_cert_chain() or ()]
-    # The store lives as long as its context, which is kept.
-    store: Any = _trusting_context(policy.ca_file).get_cert_store()
     try:
+        # The store lives as long as its context, which is kept.
+        store: Any = _trusting_context(policy.ca_file).get_cert_store()
         if not chain:
             raise TLSFailed("The server has no certificate")
         check_chain(chain[:MAX_CHAIN], store, [policy.hostname or ""])
+    except TrustUnreadable as error:
+        return info._replace(problem=error.text)
     except TLSFailed as error:
         return info._replace(problem=error.text, result_type=error.result_type)
     return info
@@ -179,10 +189,15 @@ def _observe(connection: SSL.Connection, policy: TLSPolicy, info: TLSInfo) -> TL
 
 @lru_cache(maxsize=8)
 def _trusting_context(path: str | None) -> SSL.Context:
-    """A context whose store holds the certificates to trust."""
+    """A context whose store holds the certificates to trust.
+
+    :raises TrustUnreadable: they cannot be read.
+    """
     context = SSL.Context(SSL.TLS_METHOD)
     if path is None:
         context.set_default_verify_paths()
     else:
-        context.load_verify_locations(path)
+        store: Any = context.get_cert_store()
+        for certificate in _read(path):
+            store.add_cert(X509.from_cryptography(certificate))
     return context

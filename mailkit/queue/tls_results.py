@@ -65,6 +65,9 @@ def finished_session(host: Host, decision: Decision, facts: ConnectionFacts) -> 
     if facts.tls is None:
         kind = "validation-failure" if facts.tls_failure else "starttls-not-supported"
         reason = facts.tls_failure
+    elif facts.tls.problem and not facts.tls.result_type:
+        # A fault of our own: nobody knows whether the policy is met.
+        return None
     elif facts.tls.problem:
         kind, reason = facts.tls.result_type, facts.tls.problem
     elif decision.violation:

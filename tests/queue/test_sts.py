@@ -32,6 +32,7 @@ from mailkit.queue.sts import (
     parse_record,
 )
 from mailkit.queue.sts_fetch import HTTPSFetcher
+from mailkit.queue.tls_results import TLSSession
 from mailkit.smtp.client import ClientSettings, Status, TLSPolicy
 from mailkit.store.memory import MemoryStore
 
@@ -463,6 +464,21 @@ class SendingTests(SecureWorldCase):
             start = f"opportunistic; mta-sts testing, policy 7{problem}"
             self.assertEqual(handover.attempt.security[: len(start)], start)
         self.assertEqual((await self.send(self.serve(None))).status, Status.ACCEPTED)
+
+    async def test_testing_without_certificates_to_trust(self) -> None:
+        """That is our fault: nothing is known of the server's, and no report tells of it."""
+        self.fetcher.answer = TESTING
+        told: list[TLSSession] = []
+        self.patch(self, "results", lambda: told.append)
+        for path in (self.mktemp(), __file__):
+            self.ca_file = path
+            handover = await self.send(self.serve(make_identity([NAME])))
+            self.assertEqual(handover.status, Status.ACCEPTED, handover.attempt)
+            start = (
+                "opportunistic; mta-sts testing, policy 7; Cannot read the certificates to trust"
+            )
+            self.assertEqual(handover.attempt.security[: len(start)], start)
+        self.assertEqual(told, [])
 
     async def test_dane_comes_first(self) -> None:
         self.resolver.secure = {"example.net", NAME}
