@@ -9,7 +9,7 @@ from typing import TypeAlias
 from mailkit.imap import render
 from mailkit.imap.annotate import AnnotationKey
 from mailkit.imap.sort import Criterion
-from mailkit.query import And, HasFlag, ModifiedSince, Not, Or, Query, UIDs
+from mailkit.query import And, ArrivedSince, HasFlag, ModifiedSince, Not, Or, Query, UIDs
 
 #: Such searches of one session.
 MAX_CONTEXTS = 10
@@ -110,6 +110,18 @@ def depends_on_flags(query: Query) -> bool:
             return any(map(depends_on_flags, queries))
         case Not(query=inner):
             return depends_on_flags(inner)
+    return False
+
+
+def depends_on_clock(query: Query) -> bool:
+    """Whether a message may match at one time and not at another, though nothing happens to it."""
+    match query:
+        case ArrivedSince():
+            return True
+        case And(queries=queries) | Or(queries=queries):
+            return any(map(depends_on_clock, queries))
+        case Not(query=inner):
+            return depends_on_clock(inner)
     return False
 
 

@@ -165,6 +165,8 @@ class Selection:
     def leave_out_numbers(self) -> None:
         """From now on the client is told UIDs alone (RFC 9586 section 3)."""
         self.state.uid_only = self.tells_vanished = True
+        if self.contexts is not None:
+            self.contexts.leave_out_numbers()
 
     @property
     def watched(self) -> bool:

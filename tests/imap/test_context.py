@@ -135,6 +135,25 @@ class SearchTests(ContextCase):
         self.assertTrue(lines[1].startswith(b'* NO [NOUPDATE "%b"] ' % tag), lines)
         self.assertTrue(lines[2].startswith(b"OK "))
 
+    def test_an_age_is_not_kept_up_to_date(self) -> None:
+        for keys in ("YOUNGER 60", "OR SEEN NOT (DRAFT OLDER 60)"):
+            lines = self.ask(f"SEARCH RETURN (UPDATE COUNT) {keys}")
+            tag = b"t%d" % self.client._tags
+            self.assertTrue(lines[1].startswith(b'* NO [NOUPDATE "%b"] ' % tag), lines)
+            self.assertTrue(lines[2].startswith(b"OK "))
+        # A date stays what it is.
+        self.assertEqual(len(self.ask("SEARCH RETURN (UPDATE COUNT) SINCE 1-Jan-2020")), 2)
+
+    def test_numbers_end_with_uidonly(self) -> None:
+        """RFC 9586 section 3: the server tells UIDs alone."""
+        tag = self.start("SEARCH RETURN (UPDATE) FLAGGED")[len(b'* ESEARCH (TAG "') : -2]
+        by_uid = self.start("UID SEARCH RETURN (UPDATE) FLAGGED")
+        lines = self.ask("ENABLE UIDONLY")
+        told = [line for line in lines if line.startswith(b'* NO [NOUPDATE "%b"] ' % tag)]
+        self.assertEqual(len(told), 1, lines)
+        news = self.news("UID STORE 3 +FLAGS.SILENT (\\Flagged)")
+        self.assertEqual(news, [by_uid + b" UID ADDTO (0 3)"])
+
     def test_another_mailbox_begins_without(self) -> None:
         self.start("SEARCH RETURN (UPDATE) FLAGGED")
         self.ask("SELECT INBOX")

@@ -16,6 +16,7 @@ from mailkit.imap.contexts import (
     Context,
     Update,
     among,
+    depends_on_clock,
     depends_on_flags,
     render_update,
 )
@@ -53,6 +54,12 @@ class Contexts:
         gone = self._selection.state.gone_among(context.uids)
         if gone:
             self._tell(context, b"REMOVEFROM", context.remove(gone))
+
+    def leave_out_numbers(self) -> None:
+        """From now on the client is told UIDs alone (RFC 9586 section 3)."""
+        for tag in [each.tag for each in self.by_tag.values() if not each.by_uid]:
+            del self.by_tag[tag]
+            refuse(self._connection, tag, "Messages have no numbers any more")
 
     async def tell_changes(self, changed: Sequence[int], vanished: Sequence[int]) -> None:
         """Of messages that were there already; numbers are as before EXPUNGE."""
@@ -137,6 +144,9 @@ def keep_up_to_date(
     if any(labels_in(query)):
         # They change without a change of this mailbox.
         refuse(connection, tag, "Searches for labels are not kept up to date")
+    elif depends_on_clock(query):
+        # RFC 5032 section 2: YOUNGER and OLDER change as time goes by.
+        refuse(connection, tag, "Searches for an age are not kept up to date")
     elif len(contexts.by_tag) >= MAX_CONTEXTS:
         # Section 4.3.1
         refuse(connection, tag, f"At most {MAX_CONTEXTS} searches are kept up to date")
