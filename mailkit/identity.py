@@ -25,7 +25,9 @@ class LoginOutcome(enum.Enum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    #: Nobody knows: the user base did not answer, or the client has gone.
+    #: Nobody knows yet, and the client has gone: what becomes of it is told again.
+    PENDING = "pending"
+    #: Nobody will know: the user base did not answer, or the client went before it was asked.
     NONE = "none"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.cred.credentials import ICredentials, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from zope.interface import Interface
@@ -24,6 +24,7 @@ from mailkit.channels import (
     tls_of,
 )
 from mailkit.compression import CompressingConnection
+from mailkit.coroutines import run
 from mailkit.errors import (
     AuthenticationFailed,
     AuthorizationFailed,
@@ -50,9 +51,19 @@ from mailkit.wire.sasl import (
     decode_base64,
 )
 
+#: Logins of a factory that are judged to the end at the same time though their clients have gone; more
+#: have failed.
+MAX_ABANDONED = 16
 
-class _RightButGone(CancelledError):
-    """The login was right, but its client has gone meanwhile."""
+
+class _Right(NamedTuple):
+    """What the portal says to a login that is right."""
+
+    avatar: Any
+    logout: Callable[[], object]
+    #: Who has proved what, and as whom that one acts; empty for nobody else.
+    username: str
+    acting_for: str
 
 
 class LoginFactory(Factory):
@@ -70,6 +81,8 @@ class LoginFactory(Factory):
         #: ``*``; empty for no such form.
         self.master_separator = ""
         self._own_guard = LoginGuard()
+        #: Logins that are judged though their clients have gone.
+        self.abandoned = 0
         self.login_log = LoginLog()
         # What connections without TLS are offered, with passwords and without, by whom, and what
         # those of them say who can use SCRAM.
@@ -296,19 +309,12 @@ class LoginConnection(CompressingConnection):
                 clock, self._facts(mechanism, info), "blocked", reason="too-many-failures"
             )
             raise
-        outcome = LoginOutcome.NONE
-        identity = success.authorization_id
-        acting_for = "" if identity == success.username else identity
+        judging: Deferred[_Right | None] = run(self._ask_for_login(success, interface))
+        outcome, settled = LoginOutcome.NONE, False
         try:
-            try:
-                avatar = await self._ask_portal(success.credentials, interface, acting_for)
-            except TokenOfAnother as error:
-                # RFC 7628 section 3.1: the name is an authorization identity.
-                credentials: Any = success.credentials
-                acting_for, success = success.username, success._replace(username=error.owner)
-                credentials = BearerToken("", credentials.token, credentials.host)
-                avatar = await self._ask_portal(credentials, interface, acting_for)
+            avatar, logout, username, acting_for = await _unless_cancelled(judging)
             outcome = LoginOutcome.SUCCESS
+            self._come_in(logout)
         except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
             outcome = LoginOutcome.FAILURE
             self._failed_logins += 1
@@ -324,24 +330,78 @@ class LoginConnection(CompressingConnection):
                 clock, self._facts(mechanism, info), "blocked", reason="temporary-failure"
             )
             raise
-        except _RightButGone:
-            raise
         except CancelledError:
-            # Or who hangs up before the answer could guess without being counted.
-            outcome = LoginOutcome.FAILURE
-            self.factory.login_log.tell(
-                clock, self._facts(mechanism, info), "failed", reason="hung-up"
-            )
+            if outcome is LoginOutcome.NONE:
+                # Or who hangs up before the answer could guess without being counted.
+                settled = True
+                self._judge_without_client(attempt, judging, self._facts(mechanism, info))
             raise
         finally:
-            await guard.settle(attempt, outcome, clock, answered=not self._lost)
-        account = account_of(avatar) or success.username
+            if not settled:
+                await guard.settle(attempt, outcome, clock, answered=not self._lost)
+        account = account_of(avatar) or username
         if acting_for:
-            account, acting_for = success.username, account_of(avatar) or acting_for
+            account, acting_for = username, account_of(avatar) or acting_for
         self.factory.login_log.tell(
             clock, self._facts(mechanism, info), "succeeded", account, acting_for=acting_for
         )
         return avatar
+
+    async def _ask_for_login(self, success: Success, interface: type[Interface]) -> _Right:
+        """What the portal says to a login, whatever becomes of the connection.
+
+        :raises LoginFailed: it is wrong.
+        :raises MailError: it is wrong, or the portal cannot tell.
+        """
+        credentials, username, identity, _ = success
+        acting_for = "" if identity == username else identity
+        try:
+            avatar, logout = await self._ask_portal(credentials, interface, acting_for)
+        except TokenOfAnother as error:
+            # RFC 7628 section 3.1: the name is an authorization identity.
+            acting_for, username = username, error.owner
+            given: Any = credentials
+            token: Any = BearerToken("", given.token, given.host)
+            avatar, logout = await self._ask_portal(token, interface, acting_for)
+        return _Right(avatar, logout, username, acting_for)
+
+    def _judge_without_client(
+        self, attempt: LoginAttempt, judging: Deferred[_Right | None], facts: LoginFacts
+    ) -> None:
+        """The client has gone: a wrong login has failed all the same, and a right one has not."""
+        factory, clock = self.factory, self.clock
+        guard = factory.guard
+
+        async def end() -> None:
+            factory.abandoned += 1
+            outcome = LoginOutcome.NONE
+            try:
+                if factory.abandoned > MAX_ABANDONED:
+                    judging.cancel()
+                else:
+                    await guard.suspend(attempt, clock)
+                right = await judging
+                if right is None:
+                    # It was not the client that ended it.
+                    raise CancelledError
+                outcome = LoginOutcome.SUCCESS
+                right.logout()
+            except (
+                LoginFailed,
+                AuthenticationFailed,
+                AuthorizationFailed,
+                CancelledError,
+            ) as error:
+                outcome = LoginOutcome.FAILURE
+                account = getattr(error, "account", "")
+                factory.login_log.tell(clock, facts, "failed", account, "hung-up")
+            except MailError:
+                factory.login_log.tell(clock, facts, "blocked", reason="temporary-failure")
+            finally:
+                factory.abandoned -= 1
+                await guard.settle(attempt, outcome, clock, answered=False)
+
+        run(end())
 
     def _split_master(self, success: Success) -> Success:
         """A login by ``account*administrator`` as what it means."""
@@ -366,7 +426,8 @@ class LoginConnection(CompressingConnection):
 
     async def _ask_portal(
         self, credentials: ICredentials, interface: type[Interface], acting_for: str = ""
-    ) -> Any:
+    ) -> tuple[Any, Callable[[], object]]:
+        """An avatar, and what ends the login."""
         portal: Any = self.factory.portal
         if portal is None:
             raise UnauthorizedLogin
@@ -378,11 +439,13 @@ class LoginConnection(CompressingConnection):
         else:
             # The identity is never silently dropped.
             raise AuthorizationFailed
+        return avatar, logout
+
+    def _come_in(self, logout: Callable[[], object]) -> None:
         if self._lost:
             logout()
-            raise _RightButGone
+            raise CancelledError
         self._take_avatar(logout)
-        return avatar
 
     def _take_avatar(self, logout: Callable[[], object]) -> None:
         if self._logout is not None:
@@ -398,6 +461,20 @@ class LoginConnection(CompressingConnection):
     def logins_exhausted(self) -> bool:
         """Too many logins have failed on this connection; it ought to be closed."""
         return self._failed_logins >= self.factory.max_failed_logins
+
+
+def _unless_cancelled(judging: Deferred[_Right | None]) -> Deferred[_Right]:
+    """What it comes to; who gives up waiting for that does not end it."""
+    waiting: Deferred[_Right] = Deferred()
+
+    def tell(result: Any) -> Any:
+        if waiting.called:
+            return result
+        waiting.callback(result)
+        return None
+
+    judging.addBoth(tell)
+    return waiting
 
 
 def _secret_of(credentials: object) -> bytes:

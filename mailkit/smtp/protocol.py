@@ -217,11 +217,12 @@ class SMTPProtocol(ReceivingConnection):
         :raises mailkit.smtp.grammar.Refused: the portal knows none.
         """
         try:
-            delivery: IMessageDelivery = await self._ask_portal(Anonymous(), IMessageDelivery)
+            delivery, logout = await self._ask_portal(Anonymous(), IMessageDelivery)
         except LoginFailed:
             raise Refused(*replies.AUTHENTICATION_REQUIRED) from None
+        self._come_in(logout)
         self.delivery = delivery
-        return delivery
+        return self.delivery
 
     def forget_client(self) -> None:
         """Forget what the client said before TLS (RFC 3207 section 4.2)."""

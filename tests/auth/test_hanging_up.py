@@ -16,6 +16,7 @@ from mailkit.auth.portal import make_portal
 from mailkit.coroutines import pause, run
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.interfaces import IPasswordVerifier
+from mailkit.login import MAX_ABANDONED
 from mailkit.store.memory import MemoryStore
 from tests.line_protocol import Transport
 
@@ -26,21 +27,21 @@ TAKEN = 0.2
 
 @implementer(IPasswordVerifier)
 class Base:
+    at_once = 2 * MAX_ABANDONED
+
     def __init__(self, clock: Any) -> None:
         self.clock = clock
-        self.asked = 0
+        self.taken = TAKEN
+        self.asked = self.cancelled = 0
 
     async def verify_password(self, *, login: str, password: bytes) -> str | None:
         self.asked += 1
-        if password != b"secret":
-            await pause(self.clock, TAKEN)
-            return None
         try:
-            await pause(self.clock, TAKEN)
+            await pause(self.clock, self.taken)
         except CancelledError:
-            # As one that knows the answer already.
-            pass
-        return ANN
+            self.cancelled += 1
+            raise
+        return ANN if password == b"secret" else None
 
 
 class HangingUpTests(SynchronousTestCase):
@@ -67,7 +68,7 @@ class HangingUpTests(SynchronousTestCase):
             connection, _ = self.log_in(password)
             self.clock.pump([after])
             connection.connectionLost(Failure(ConnectionError()))
-            self.clock.advance(0.5)
+            self.clock.pump([0.1] * 8)
         return [(event["outcome"], event["reason"]) for event in events if "outcome" in event]
 
     def next_is_judged(self) -> bool:
@@ -92,3 +93,41 @@ class HangingUpTests(SynchronousTestCase):
     def test_a_right_login_is_no_failure(self) -> None:
         self.assertEqual(self.hang_up(b"secret", TAKEN / 2), [])
         self.assertTrue(self.next_is_judged())
+
+    def test_right_logins_lock_nobody_out(self) -> None:
+        """As of a client that gives up too early, again and again."""
+        for _ in range(50):
+            self.assertEqual(self.hang_up(b"secret", TAKEN / 2), [])
+        self.assertEqual(self.base.asked, 50)
+        self.assertTrue(self.next_is_judged())
+
+    def test_until_it_is_known_it_counts_as_a_failure(self) -> None:
+        connection, _ = self.log_in(b"secret")
+        connection.connectionLost(Failure(ConnectionError()))
+        self.assertFalse(self.next_is_judged())
+        self.clock.advance(TAKEN)
+        self.assertTrue(self.next_is_judged())
+
+    def test_a_right_login_leaves_no_session_behind(self) -> None:
+        ended = []
+        portal: Any = self.factory.portal
+        login = portal.login
+
+        async def counting(*arguments: Any) -> Any:
+            interface, avatar, logout = await login(*arguments)
+            return interface, avatar, lambda: ended.append(logout())
+
+        self.patch(portal, "login", lambda *arguments: run(counting(*arguments)))
+        self.hang_up(b"secret", TAKEN / 2)
+        self.assertEqual(len(ended), 1)
+
+    def test_too_many_at_once_have_failed(self) -> None:
+        self.base.taken = 10
+        connections = [self.log_in(b"secret")[0] for _ in range(MAX_ABANDONED + 1)]
+        self.clock.pump([0.05] * 20)
+        self.assertEqual(self.base.asked, MAX_ABANDONED + 1)
+        with capturedLogs() as events:
+            for connection in connections:
+                connection.connectionLost(Failure(ConnectionError()))
+        told = [event["reason"] for event in events if "outcome" in event]
+        self.assertEqual((told, self.base.cancelled), (["hung-up"], 1))

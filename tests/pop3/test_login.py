@@ -404,7 +404,7 @@ class LockTests(LoginCase):
         client = self.server.connect()
         client.send(b"USER ann\r\nPASS secret\r\n")
         client.lose()
-        self.assertTrue(asked.called)
+        asked.callback(b"ann")
         self.assertFalse(self.server.factory.locks._held)
 
     def test_login_delay(self) -> None:
