@@ -340,7 +340,7 @@ RULES = (
     Rule(
         "mailkit.queue.*",
         f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.deadlines mailkit.client.racing"
-        " mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client",
+        " mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client mailkit.tcp",
         "twisted zope.interface",
     ),
     Rule(

@@ -7,14 +7,24 @@ import socket
 from typing import Any
 
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from mailkit.tcp import FULL_TURNS, MAX_ACCEPTS, ListeningReactor, Port, Server
+from mailkit import polling
+from mailkit.tcp import (
+    FULL_TURNS,
+    MAX_ACCEPTS,
+    ListeningReactor,
+    Port,
+    Server,
+    connecting_together,
+)
 from tests import test_connection_tls as tls
 from tests.line_protocol import LineFactory
 from tests.support import PATIENCE, until
@@ -173,6 +183,20 @@ class Dud(Protocol):
         1 / 0  # noqa: B018
 
 
+class Listener(Protocol):
+    """Remembers what comes."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.reasons: list[Failure] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.reasons.append(reason)
+
+
 class EchoFactory(Factory):
     noisy = False
 
@@ -311,6 +335,52 @@ class PortTests(TestCase):
         client = self.connect(port)
         client.send(b".")
         self.assertEqual(await self.receive(client), b".")
+
+
+class ConnectingTests(TestCase):
+    """Outgoing connections that are waited for together, over loopback."""
+
+    def setUp(self) -> None:
+        if not polling.AVAILABLE:
+            raise SkipTest("this system has no epoll(7)")
+        self.server = EchoFactory()
+        self.port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
+        number = self.port.getHost().port
+        self.endpoint = TCP4ClientEndpoint(connecting_together(reactor), "127.0.0.1", number)
+
+    def connect(self, protocol: Protocol) -> Deferred[Any]:
+        return connectProtocol(self.endpoint, protocol)
+
+    async def test_each_has_its_own_dialogue_and_end(self) -> None:
+        listeners = [Listener() for _ in range(30)]
+        await gatherResults([self.connect(each) for each in listeners])
+        # Something else stands for all of them.
+        self.assertFalse({each.transport for each in listeners}.intersection(reactor.getReaders()))
+        for number, each in enumerate(listeners):
+            each.transport.write(b"%d." % number)  # type: ignore[union-attr]
+        await until(lambda: all(each.reasons for each in listeners))
+        self.assertEqual(
+            [each.received for each in listeners],
+            [b"%d." % number for number in range(len(listeners))],
+        )
+        self.assertEqual({each.reasons[0].type for each in listeners}, {ConnectionDone})
+
+    async def test_more_than_goes_at_once(self) -> None:
+        listener = Listener()
+        await self.connect(listener)
+        octets = b"x" * 5_000_000 + b"."
+        listener.transport.write(octets)  # type: ignore[union-attr]
+        await until(lambda: bool(listener.reasons))
+        self.assertEqual(len(listener.received), len(octets))
+
+    async def test_nobody_listens(self) -> None:
+        await self.port.stopListening()
+        await self.assertFailure(self.connect(Listener()), ConnectionRefusedError)
+
+    def test_reactor_without_sockets_connects_itself(self) -> None:
+        clock = MemoryReactorClock()
+        self.assertIs(connecting_together(clock), clock)
 
 
 class LastReplyTests(TestCase):

@@ -25,6 +25,7 @@ from mailkit.smtp.client import (
     TLSFailed,
     connect,
 )
+from mailkit.tcp import connecting_together
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class HostOpener:
 
     def __init__(self, reactor: Any, sources: Sources, paces: Paces) -> None:
         self._reactor = reactor
+        self._connecting = connecting_together(reactor)
         self._sources = sources
         self._paces = paces
 
@@ -111,7 +113,7 @@ class HostOpener:
         self, name: str, addresses: Sequence[str], port: int, settings: ClientSettings
     ) -> RacingEndpoint:
         return RacingEndpoint(
-            self._reactor,
+            self._connecting,
             name,
             addresses,
             port,
