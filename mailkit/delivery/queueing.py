@@ -346,10 +346,13 @@ class QueueingDelivery(RoutingDelivery):
     ) -> Sequence[LocalResult]:
         if not more:
             return await super().put(message, deliveries, skip, more)
-        outgoing = [each._replace(skip=skip) for each in more]
-        if self._trusted:
-            # Failures are told to whom a trusted client names as the sender.
-            outgoing = [each._replace(envelope=_own(each.envelope)) for each in outgoing]
+        # Failures are told to whom a trusted client names as the sender.
+        outgoing = [
+            each._replace(
+                skip=skip, envelope=_own(each.envelope) if self._trusted else each.envelope
+            )
+            for each in more
+        ]
         return (await self._queue.submit(message, outgoing, deliveries)).results
 
     def _to_be_tried_again(self, envelope: Envelope, parts: Iterable[Part]) -> list[Outgoing]:
@@ -366,7 +369,8 @@ def _may_be_feedback(start: bytes) -> bool:
     """Whether a message may be a feedback report, which is one of the parts of a multipart."""
     # The body of most others is left alone.
     header, _, _ = start.partition(b"\r\n\r\n")
-    return b"multipart" in header.lower() and b"feedback-report" in start.lower()
+    # "in" asks whether it is a number first, which costs an exception.
+    return header.lower().find(b"multipart") >= 0 and start.lower().find(b"feedback-report") >= 0
 
 
 def _own(envelope: Envelope) -> Envelope:

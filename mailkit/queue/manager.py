@@ -218,10 +218,10 @@ class QueueManager:
         """
         await self._guard.check(message.size, [each.envelope for each in outgoing])
         message_id = read_message_id(message)
-        new = [self._new_message(each)._replace(message_id=message_id) for each in outgoing]
+        new = [self._new_message(each, message_id) for each in outgoing]
         return await self._queue.enqueue(message=message, new=new, deliveries=deliveries)
 
-    def _new_message(self, outgoing: Outgoing) -> NewMessage:
+    def _new_message(self, outgoing: Outgoing, message_id: str) -> NewMessage:
         now = int(self._clock.seconds())
         next_time, expires = self._schedules.first(outgoing.envelope, now, outgoing.tried)
         return NewMessage(
@@ -230,7 +230,8 @@ class QueueManager:
             expires,
             outgoing.skip,
             outgoing.prefix,
-            key=outgoing.key,
+            message_id,
+            outgoing.key,
         )
 
     async def report_arrival(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,10 +80,6 @@ class Schedules(NamedTuple):
         """That of a message to a domain."""
         return self.default if self.find is None else self.find(domain, envelope)
 
-    def lifetime(self, envelope: Envelope, domains: Collection[str]) -> float:
-        """Seconds that a message has at most, whichever its recipients."""
-        return max(self.of(domain, envelope).lifetime for domain in domains)
-
     def first(self, envelope: Envelope, now: int, tried: bool) -> tuple[int, int]:
         """When a new message is due, and when it is given up, in seconds since the epoch.
 
@@ -97,12 +93,18 @@ class Schedules(NamedTuple):
         if tried:
             next_time = now + round(self.default.delay(1))
         # The time that it has does not begin before it may be sent.
-        domains = {canonical_domain(each.path.domain) for each in envelope.recipients}
-        expires = next_time + round(self.lifetime(envelope, domains))
+        expires = next_time + round(self._lifetime(envelope))
         by = envelope.deliver_by
         if by is not None and by.mode == "R":
             expires = min(expires, by.deadline)
         return next_time, expires
+
+    def _lifetime(self, envelope: Envelope) -> float:
+        """Seconds that a message has at most, whichever its recipients."""
+        if self.find is None:
+            return self.default.lifetime
+        domains = {canonical_domain(each.path.domain) for each in envelope.recipients}
+        return max(self.find(domain, envelope).lifetime for domain in domains)
 
     def limit(self, message: QueuedMessage) -> QueuedMessage:
         """A message to one domain, which is given up when that domain's schedule says so."""
