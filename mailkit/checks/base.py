@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias, cast
 
@@ -109,6 +109,15 @@ def errors_of(session: MailSession) -> int:
     return max(0, session.errors - excused)
 
 
+def exemption(networks: Sequence[str]) -> Callable[[str], bool]:
+    """What tells whether an address is this machine's, or in one of some networks.
+
+    :raises ValueError: a network is none.
+    """
+    # The same clients come again and again, and are asked about in each of their commands.
+    return lru_cache(maxsize=_REMEMBERED)(Networks((*LOOPBACK, *networks)).__contains__)
+
+
 class ClientCheck(MailHook, ABC):
     """A check of clients that bring mail from elsewhere.
 
@@ -122,10 +131,7 @@ class ClientCheck(MailHook, ABC):
     """
 
     def __init__(self, *, exempt: Sequence[str] = (), spare_postmaster: bool = True) -> None:
-        # The same client is asked about in each of its commands.
-        self._is_exempt = lru_cache(maxsize=_REMEMBERED)(
-            Networks((*LOOPBACK, *exempt)).__contains__
-        )
+        self._is_exempt = exemption(exempt)
         self._spare_postmaster = spare_postmaster
         # Two hooks of one class are apart.
         self.key = f"{type(self).__name__}.{id(self)}"

@@ -11,12 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from mailkit._typing import override
-from mailkit.checks.base import errors_of, excuse, given_or_default
-from mailkit.checks.networks import LOOPBACK, network_of
+from mailkit.checks.base import errors_of, excuse, exemption, given_or_default
+from mailkit.checks.networks import network_of
 from mailkit.checks.windows import Rate, SlidingWindows, parse_rate
 from mailkit.hooks import Answers, Defer, MailHook, MailSession, Result
 from mailkit.model import Envelope, Recipient
-from mailkit.wire.networks import Networks
 
 _Key = tuple[str, str]
 _PROTOCOLS = frozenset({"smtp", "submission"})
@@ -102,7 +101,7 @@ class Rates(MailHook):
         self._tarpit_delay = tarpit_delay
         self._tarpit_max = tarpit_max
         self._bits = ipv4_bits, ipv6_bits
-        self._exempt = Networks((*LOOPBACK, *exempt))
+        self._is_exempt = exemption(exempt)
         self._clock = given_or_default(clock)
         self._windows = SlidingWindows(max_keys)
         self._simultaneous: Counter[_Key] = Counter()
@@ -116,15 +115,13 @@ class Rates(MailHook):
         if connection.protocol not in _PROTOCOLS:
             return None
         client = session.facts[self._fact] = _Client()
-        if connection.peer and connection.peer not in self._exempt:
-            address = network_of(connection.peer, 32, 128)
-            client.places = [
-                ("address", address),
-                ("network", network_of(connection.peer, *self._bits)),
-            ]
-        if (text := self._hold(client, client.places)) is not None:
+        if not connection.peer or self._is_exempt(connection.peer):
+            return None
+        address = network_of(connection.peer, 32, 128)
+        network = network_of(connection.peer, *self._bits)
+        client.places = places = [("address", address), ("network", network)]
+        if (text := self._hold(client, places)) is not None:
             return _close(text)
-        places = client.places
         wait = max(self._wait(places, "connections"), self._wait(places, "errors"))
         if wait:
             return _close(f"Too many connections or errors, try again in {wait:.0f} seconds")
@@ -161,7 +158,8 @@ class Rates(MailHook):
         client: _Client | None = session.facts.get(self._fact)
         if client is None:
             return
-        self._count_errors(client, session, _counted_for(client, session))
+        if session.errors:
+            self._count_errors(client, session, _counted_for(client, session))
         for key in client.held:
             self._simultaneous[key] -= 1
             if not self._simultaneous[key]:
