@@ -376,7 +376,7 @@ class ConnectingReactor:
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
     ) -> tcp.Connector:
         """As ``IReactorTCP`` has it."""
-        connector: Any = tcp.Connector(host, port, factory, timeout, bindAddress, self._together)  # type: ignore[no-untyped-call]
+        connector: Any = tcp.Connector(host, port, factory, timeout, bindAddress, self._together)
         connector.connect()
         return cast(tcp.Connector, connector)
 
