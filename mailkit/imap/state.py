@@ -293,7 +293,9 @@ class SelectedState:
         if len(spans) == 1:
             # A slice of a range, or of an array, is made at once, however long it is.
             ((start, stop),) = spans
-            return self.uids[start:stop]
+            some = self.uids[start:stop]
+            # Who gets a range need not look whether any is missing.
+            return range(some[0], some[-1] + 1) if _is_gapless(some) else some
         uids: list[int] = []
         for start, stop in spans:
             uids.extend(self.uids[start:stop])
@@ -535,7 +537,10 @@ def _without(
     return numbers, array("I", compress(part, marks.translate(_SWAPPED)))
 
 
-def _extended(uids: Sequence[int], fresh: Sequence[int]) -> array[int]:
+def _extended(uids: Sequence[int], fresh: Sequence[int]) -> Sequence[int]:
+    if _is_gapless(uids) and _is_gapless(fresh) and fresh[0] == uids[-1] + 1:
+        # Made at once, however many there are.
+        return range(uids[0], fresh[-1] + 1)
     copy = array("I", uids)
     copy.extend(fresh)
     return copy

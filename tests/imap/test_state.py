@@ -233,6 +233,18 @@ class ChangeTests(SynchronousTestCase):
             self.state.adopt(array("I", other))
             self.assertIs(self.state.uids, same)
 
+    def test_messages_of_which_none_is_missing_are_a_range(self) -> None:
+        self.state.absorb(changes(11, added=(6, 7)))
+        self.assertEqual(self.state.uids, range(1, 8))
+        self.state.absorb(changes(12, added=(9,)))
+        self.assertEqual(list(self.state.uids), [1, 2, 3, 4, 5, 6, 7, 9])
+        self.assertEqual(self.state.uids_of([(1, 4)]), range(2, 5))
+        self.assertEqual(list(self.state.uids_of([(5, 8)])), [6, 7, 9])
+        self.assertEqual(list(self.state.uids_of([(0, 2), (6, 8)])), [1, 2, 7, 9])
+        # An array of them, too.
+        self.state.absorb(changes(13, added=(11,)))
+        self.assertEqual(self.state.uids_of([(0, 7)]), range(1, 8))
+
     def test_messages_that_are_in_view_already_are_not_new(self) -> None:
         # Their flags may have changed since they were listed.
         self.assertEqual(list(self.state.absorb(changes(11, added=(5,)))), [5])

@@ -317,7 +317,7 @@ class Reader:
             else:
                 new = self._select_uids(mailbox_id, cached[1][-1] if cached[1] else 0)
                 # Never added to: others hold the old one.
-                uids = array("I", left) + new if new else left
+                uids = _joined(left, new) if new else left
         self._uids.put(mailbox_id, modseq, uids)
         return uids
 
@@ -495,6 +495,13 @@ class Reader:
             (mailbox_id, uid, count),
         ).fetchall()
         return _to_places(rows)
+
+
+def _joined(uids: UIDs, new: array[int]) -> UIDs:
+    """All of them, ascending."""
+    if isinstance(uids, range) and uids and new[-1] - uids[0] == len(uids) + len(new) - 1:
+        return range(uids[0], new[-1] + 1)
+    return array("I", uids) + new
 
 
 def _to_places(rows: Sequence[tuple[int, ...]]) -> dict[int, BodyPlace]:

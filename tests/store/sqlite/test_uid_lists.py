@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sqlite3
 from typing import Any
 from unittest import mock
 
@@ -48,6 +50,21 @@ class UIDListTests(StoreTestCase):
         # The rest was cut out of what was known.
         asked = [call for call in whole.call_args_list if call != mock.call(NOBODY)]
         self.assertEqual(len(asked), 1)
+
+    async def test_what_comes_behind_a_range_makes_it_longer(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(1), message(2)))
+        self.assertEqual(await inbox.list_uids(), range(1, 3))
+        await inbox.append(messages=appended(message(3)))
+        self.assertEqual(await inbox.list_uids(), range(1, 4))
+        # As a start after damage does.
+        index = sqlite3.connect(os.path.join(self.directory, "index.sqlite"))
+        self.addCleanup(index.close)
+        index.execute("UPDATE mailbox SET uid_next = uid_next + 1")
+        index.commit()
+        await inbox.append(messages=appended(message(4)))
+        self.assertEqual(list(await inbox.list_uids()), [1, 2, 3, 5])
 
     async def test_what_is_not_known_is_not_compared(self) -> None:
         store = await self.make_store()
