@@ -53,13 +53,15 @@ def read_uids(connection: sqlite3.Connection, mailbox_id: int) -> tuple[int, arr
         connection.execute("COMMIT")
 
 
-def has_many_changes(connection: sqlite3.Connection, mailbox_id: int, since: int) -> bool:
+def has_many_changes(
+    connection: sqlite3.Connection, mailbox_id: int, since: int, modseq: int
+) -> bool:
     """Whether there may be more than :data:`MANY_CHANGES`.
 
-    :raises NoSuchMailbox: it has been deleted.
+    :param modseq: the mailbox's.
     """
     # Each new message has a modification sequence of its own; thousands may have changed by one.
-    if mailbox_state(connection, mailbox_id)[0] - since > MANY_CHANGES:
+    if modseq - since > MANY_CHANGES:
         return True
     total = 0
     for table in ("changed", "vanished"):

@@ -419,7 +419,11 @@ class Reader:
 
     def get_changes(self, mailbox_id: int, since: int) -> Changes | None:
         """None where they are so many that a thread had better look for them."""
-        if has_many_changes(self.connection, mailbox_id, since):
+        modseq = self._state(mailbox_id)[0]
+        if modseq <= since:
+            # Another mailbox has changed, or whoever asks has changed this one.
+            return Changes(modseq, (), (), ())
+        if has_many_changes(self.connection, mailbox_id, since, modseq):
             return None
         return find_changes(self.connection, mailbox_id, since)
 

@@ -14,7 +14,7 @@ from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.spans import forget_changed, note_changed
 
-from .helpers import ANN, StoreTestCase, message
+from .helpers import ANN, StoreTestCase, appended, message
 
 SEEN = frozenset(("\\Seen",))
 
@@ -128,6 +128,30 @@ class StoreTests(StoreTestCase):
         self.assertEqual(self.count(), 0)
         await self.close_store(store)
         self.check()
+
+    async def test_few_messages_of_a_mailbox_change_once_more(self) -> None:
+        store = await self.make_store(ANN)
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*[message(number) for number in range(20)]))
+        uids = await inbox.list_uids()
+        for uid in uids[2:5]:
+            await inbox.store_flags(uids=[uid], op=FlagOp.ADD, flags=SEEN)
+        self.assertEqual(self.count(), 3)
+        await inbox.store_quietly(uids=uids[3:5], op=FlagOp.REMOVE, flags=SEEN)
+        self.assertEqual(self.count(), 2)
+
+    async def test_no_changes_are_looked_for_after_the_last_one(self) -> None:
+        store = await self.make_store(ANN)
+        await self.deliver(store, message(1))
+        inbox = await self.mailbox(store)
+        modseq = (await inbox.get_info()).highest_modseq
+        asked: list[str] = []
+        connection = store.core.reader.connection
+        connection.set_trace_callback(asked.append)
+        self.addCleanup(connection.set_trace_callback, None)
+        self.assertEqual(await inbox.get_changes(since=modseq), (modseq, (), (), ()))
+        self.assertEqual(len(asked), 1, asked)
+        self.assertEqual(list((await inbox.get_changes(since=modseq - 1)).added), [1])
 
     async def test_what_had_changed_before_there_were_spans(self) -> None:
         os.mkdir(self.directory)
