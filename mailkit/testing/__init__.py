@@ -18,6 +18,8 @@ accounts share mailboxes, :class:`DeliveryContract` asks ``make_delivery`` for a
 :class:`UserBaseContract` asks ``make_checker`` for a checker of users that are known elsewhere,
 :class:`FileHomeContract` asks ``make_home`` for the files of an account, :class:`HookContract` asks
 ``make_hook`` for a hook.
+A store or a queue that is kept on disk says how it is opened again, by ``reopen_store`` or
+``reopen_queueing_store``: nothing else shows that what was answered is kept.
 Tests of optional abilities are skipped where an object does not provide the interface; a directory
 without aliases says ``has_aliases = False`` in its test class. Every object
 is checked with ``verifyObject``, and every method is called by keyword, as protocols do.

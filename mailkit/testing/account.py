@@ -14,6 +14,7 @@ from mailkit.errors import (
 from mailkit.interfaces import (
     ICopyingMailbox,
     IMailbox,
+    IMailboxAdmin,
     IReplacingMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -26,7 +27,7 @@ from mailkit.testing.account_abilities import (
     KeyTests,
     WatchTests,
 )
-from mailkit.testing.account_base import AccountBase
+from mailkit.testing.account_base import AccountBase, AdminAccount
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
 from mailkit.testing.labels import LabelTests
 
@@ -47,6 +48,26 @@ class _ListingTests(AccountBase):
         self.assertTrue(mailboxes[0].selectable)
         self.assertEqual(len({info.name for info in mailboxes}), len(mailboxes))
         self.assertEqual(len({info.mailbox_id for info in mailboxes}), len(mailboxes))
+
+    async def test_what_is_listed_can_be_opened(self) -> None:
+        account = await self.open_account()
+        if IMailboxAdmin.providedBy(account):
+            await cast(AdminAccount, account).create_mailbox(name="Work/Reports")
+        mailboxes = await account.list_mailboxes()
+        self.check_sequence("list_mailboxes", mailboxes)
+        names = [info.name for info in mailboxes]
+        self.assertEqual(names[1:], sorted(names[1:]), "sorted by name, behind INBOX")
+        for info in mailboxes:
+            self.assertIsInstance(info.name, str)
+            if not info.name.isprintable() or "" in info.name.split("/"):
+                self.fail(f"{info.name!r} is no name: text, levels parted by / alone")
+            if info.special_use is not None:
+                # RFC 6154 section 6
+                self.assertRegex(info.special_use, r"\A\\[A-Za-z]+\Z", info.name)
+            if info.selectable:
+                mailbox = await account.open_mailbox(name=info.name)
+                self.assertEqual(mailbox.name, info.name)
+                self.assertEqual(await mailbox.get_info(), info)
 
     async def test_inbox_in_any_case(self) -> None:
         account = await self.open_account()

@@ -84,6 +84,11 @@ class Contract(MixedIn):
     #: Seconds that a test waits for something to happen.
     patience = PATIENCE
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that trial lets a whole test take, for a method that never answers."""
+        return 2 * self.patience
+
     def check_provides(
         self,
         provider: Any,
@@ -106,15 +111,20 @@ class Contract(MixedIn):
             raise unittest.SkipTest(f"{interface.__name__} is not provided")
         return provider
 
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is true that the reactor has yet to bring about."""
+    async def wait_until(
+        self, condition: Callable[[], bool], otherwise: str = "it did not happen in time"
+    ) -> None:
+        """Wait until something is true that the reactor has yet to bring about.
+
+        :param otherwise: what is wrong when it never is.
+        """
         from twisted.internet import reactor
 
         clock: Any = reactor
         end = clock.seconds() + self.patience
         while not condition():
             if clock.seconds() > end:
-                self.fail("it did not happen in time")
+                self.fail(otherwise)
             turn: Deferred[None] = Deferred()
             clock.callLater(0.001, turn.callback, None)
             await turn

@@ -23,6 +23,7 @@ from mailkit.testing.base import (
     sample_messages,
     spooled,
 )
+from mailkit.testing.conduct import ConductContract
 from mailkit.testing.reading import ReadingContract
 from mailkit.testing.search import SearchContract
 from mailkit.testing.sorting import SortContract, ThreadContract, ThreadNamingContract
@@ -340,6 +341,7 @@ class WritingContract(ReadingContract):
 
 
 class MailboxContract(
+    ConductContract,
     QuietContract,
     WritingContract,
     SearchContract,

@@ -30,14 +30,16 @@ from mailkit.queue.values import (
 )
 from mailkit.testing.base import read_message, sample_message, spooled
 from mailkit.testing.queue_base import ANN, BOB, HOUR, queue_envelope
+from mailkit.testing.queue_keeping import KeepingTests
 from mailkit.testing.queue_orders import OrderTests
 from mailkit.testing.queue_postponing import PostponingTests
 
 
-class QueueContract(OrderTests, PostponingTests):
+class QueueContract(OrderTests, PostponingTests, KeepingTests):
     """Tests of a queue, :class:`~mailkit.interfaces.IQueue`, and of the store that has it.
 
-    The hook is ``make_queueing_store``. The store is closed when the test is over.
+    The hook is ``make_queueing_store``. The store is closed when the test is over. Who keeps the
+    queue on disk gives ``reopen_queueing_store`` too.
     """
 
     async def test_enqueue(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unittest
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,10 @@ class QueueBase(Contract):
     async def make_queueing_store(self, accounts: Sequence[str]) -> IQueueingStore:
         """The hook: a new store with just these accounts, their INBOXes and its queue empty."""
         raise NotImplementedError
+
+    async def reopen_queueing_store(self, store: IQueueingStore) -> IQueueingStore:
+        """A hook: the same store opened once more, after it was closed."""
+        raise unittest.SkipTest("there is no hook reopen_queueing_store")
 
     async def open_queue(self, *accounts: str) -> IQueue:
         """The queue of a new store."""

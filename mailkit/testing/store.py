@@ -22,16 +22,19 @@ from mailkit.interfaces import (
 from mailkit.model import INBOX, SEEN, LocalDelivery
 from mailkit.testing.account import AccountContract
 from mailkit.testing.base import read_message, sample_message, spooled
+from mailkit.testing.restart import RestartTests
 
 ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
 
 
-class StoreContract(AccountContract):
+class StoreContract(RestartTests, AccountContract):
     """Tests of a store, :class:`~mailkit.interfaces.IMailStore`, its accounts and mailboxes.
 
-    The hook is ``make_store``. The store is closed when the test is over.
+    The hook is ``make_store``. The store is closed when the test is over. Who keeps mail on disk
+    gives ``reopen_store`` too: then it is tested what a restart leaves.
     """
 
+    @override
     async def make_store(self, accounts: Sequence[str]) -> IMailStore:
         """The hook: a new store with just these accounts, their INBOXes empty."""
         raise NotImplementedError

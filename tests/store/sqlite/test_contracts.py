@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
+from mailkit.interfaces import IMailStore, IQueueingStore
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
 from mailkit.testing import (
     DirectoryContract,
@@ -17,6 +18,11 @@ from mailkit.testing import (
 )
 
 
+def reopened(store: object) -> SQLiteStore:
+    assert isinstance(store, SQLiteStore)
+    return SQLiteStore(store.directory)
+
+
 class SQLiteStoreContractTests(StoreContract, TestCase):
     @override
     async def make_store(self, accounts: Sequence[str]) -> SQLiteStore:
@@ -25,6 +31,10 @@ class SQLiteStoreContractTests(StoreContract, TestCase):
         for account in accounts:
             await store.add_account(name=account)
         return store
+
+    @override
+    async def reopen_store(self, store: IMailStore) -> SQLiteStore:
+        return reopened(store)
 
 
 class SQLiteSharingContractTests(SharingContract, TestCase):
@@ -44,6 +54,10 @@ class SQLiteQueueContractTests(QueueContract, TestCase):
         for account in accounts:
             await store.add_account(name=account)
         return store
+
+    @override
+    async def reopen_queueing_store(self, store: IQueueingStore) -> SQLiteStore:
+        return reopened(store)
 
 
 class SQLiteStoreDirectoryContractTests(DirectoryContract, TestCase):
