@@ -106,6 +106,8 @@ class Connection(pipeline.Pipeline[Flight]):
         self.answers = False
         #: The server may close the connection.
         self.leaving = False
+        # Untagged responses with MESSAGELIMIT, whose commands have not ended.
+        self._limits: deque[Status] = deque()
         #: The server was asked once to tell of mailboxes (RFC 5465).
         self.notified = False
 
@@ -237,7 +239,8 @@ class Connection(pipeline.Pipeline[Flight]):
             response = self.selected.note(response)
         self._count_octets()
         self.answers = False
-        for flight in self._flights:
+        limited = self._keep_limit(response)
+        for flight in () if limited else self._flights:
             if self._collects(flight, response):
                 self.answers = True
                 flight.count += 1
@@ -250,6 +253,15 @@ class Connection(pipeline.Pipeline[Flight]):
             self._count_unasked()
         for listener in list(self.listeners):
             listener(response)
+
+    def _keep_limit(self, response: Typed) -> bool:
+        """Whether a response tells of a limit: it is of the command that ends next (RFC 9738 3.1)."""
+        if not (isinstance(response, Status) and response.code is not None):
+            return False
+        if response.code.name != "MESSAGELIMIT" or len(self._limits) >= len(self._flights):
+            return False
+        self._limits.append(response)
+        return True
 
     def _note_enabled(self, names: frozenset[str]) -> None:
         enabled = self.facts.enabled | names
@@ -290,7 +302,11 @@ class Connection(pipeline.Pipeline[Flight]):
             self._mute = True
             if not self._reader.idle:
                 raise ProtocolError(_TOO_EARLY, command="STARTTLS")
+        if self._limits and self._collects(flight, self._limits[0]):
+            self._limits.popleft()
         self._flights.remove(flight)
+        if not self._flights:
+            self._limits.clear()
         self._unasked = self._octets = 0
         self._reader.forgive()
         flight.status = response.status

@@ -99,6 +99,27 @@ class LieTests(SynchronousTestCase):
         self.wire.say(b"m4 OK x\r\n")
         self.assertEqual(expunged, [None])
 
+    def test_an_untagged_limit_of_what_ends_first(self) -> None:
+        """It is not of the command before, which still goes on."""
+        fetched = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
+        stored = self.wire.start(self.wire.session.store("40:90", FlagOp.ADD, ["x"], silent=True))
+        ended = self.wire.start(self.wire.session.noop())
+        self.wire.say(b"* NO [MESSAGELIMIT 3 60] x\r\nm4 OK x\r\n")
+        self.assertEqual(ended, [None])
+        self.wire.say(b"m3 OK [MODIFIED 61] x\r\nm2 OK x\r\n")
+        self.assertEqual(fetched, [[]])
+        self.assertEqual(self.wire.take()[-1], b"m5 UID STORE 40:59 +FLAGS.SILENT (x)")
+        self.wire.say(b"m5 OK x\r\n")
+        self.assertEqual(stored[0].modified, [61])
+
+    def test_a_limit_of_nothing(self) -> None:
+        """Whoever comes next does not take it for his own."""
+        self.wire.start(self.wire.session.noop())
+        self.wire.say(b"* NO [MESSAGELIMIT 3 60] x\r\nm2 OK x\r\n* NO [MESSAGELIMIT 3 60] x\r\n")
+        results = self.wire.start(self.wire.session.fetch("5:90", "FLAGS"))
+        self.wire.say(b"m3 OK x\r\n")
+        self.assertEqual(results, [[]])
+
     def test_an_untagged_limit_of_what_cannot_go_on(self) -> None:
         results = self.wire.start(self.wire.session.extended_search("SEEN", ["COUNT"]))
         self.wire.say(b'* ESEARCH (TAG "m2") UID COUNT 3\r\n* NO [MESSAGELIMIT 3 20] x\r\n')
