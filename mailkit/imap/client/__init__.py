@@ -43,6 +43,7 @@ from mailkit.imap.client.errors import (
     WrongState,
 )
 from mailkit.imap.client.fetching import Fetching
+from mailkit.imap.client.following import Following, SearchUpdate
 from mailkit.imap.client.idle import Change, Idling
 from mailkit.imap.client.mailboxes import NewMessage
 from mailkit.imap.client.messages import StoreAnswer
@@ -72,6 +73,7 @@ from mailkit.imap.client.values import (
     Quota,
     ResourceUse,
     ResponseCode,
+    ResultChange,
     Status,
     Vanished,
 )
@@ -100,6 +102,7 @@ __all__ = [
     "ExtendedSearch",
     "FarewellSaid",
     "Fetching",
+    "Following",
     "Identification",
     "Idling",
     "Known",
@@ -125,7 +128,9 @@ __all__ = [
     "ResponseCode",
     "ResponseLimits",
     "ResponseTooLarge",
+    "ResultChange",
     "Scope",
+    "SearchUpdate",
     "Selected",
     "ServiceRefused",
     "Session",

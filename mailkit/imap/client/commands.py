@@ -275,6 +275,14 @@ def fetch_items(items: str | Iterable[str]) -> tuple[str, ...]:
     return found
 
 
+def sort_keys(text: str) -> list[Part]:
+    """What SORT takes (RFC 5256 section 5).
+
+    :raises ValueError: one is no key.
+    """
+    return [b"(", b" ".join(atom(key.upper()) for key in text.split()), b")"]
+
+
 def atom(text: str) -> bytes:
     """
     :raises ValueError: it is none.

@@ -14,6 +14,7 @@ from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.values import (
     Exists,
     Expunge,
+    ExtendedSearch,
     Listing,
     MailboxFlags,
     MailboxStatus,
@@ -29,6 +30,7 @@ from mailkit.model import Flags
 Change: TypeAlias = (
     Exists
     | Expunge
+    | ExtendedSearch
     | Listing
     | MailboxFlags
     | MailboxStatus

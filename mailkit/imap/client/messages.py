@@ -18,6 +18,7 @@ from mailkit.imap.client.commands import (
     fetch_items,
     flag_list,
     label_list,
+    sort_keys,
 )
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import NotOffered, Refused, WrongState
@@ -251,7 +252,7 @@ class MessageCommands(MetadataCommands):
         command = self._search_command(self._selected(), by_number, "SORT")
         command.collect = collect
         command.answers = frozenset(("SORT",))
-        command.add(b"(", b" ".join(atom(key.upper()) for key in keys.split()), b")").add("UTF-8")
+        command.add(*sort_keys(keys)).add("UTF-8")
         await self._connection.run(command.add(*search_keys(query, True)))
         return found
 

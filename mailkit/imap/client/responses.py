@@ -40,6 +40,7 @@ from mailkit.imap.client.values import (
     Recent,
     ResourceUse,
     ResponseCode,
+    ResultChange,
     SearchNumbers,
     Status,
     Tagged,
@@ -298,6 +299,9 @@ def _esearch(text: Text) -> ExtendedSearch:
             result = result._replace(all=text.ranges())
         elif name == b"PARTIAL":
             result = result._replace(partial=_page(text))
+        elif name in (b"ADDTO", b"REMOVEFROM"):
+            changes = _changes(text, name == b"ADDTO")
+            result = result._replace(changes=(*result.changes, *changes))
         else:
             text.value()
     return result
@@ -329,6 +333,19 @@ def _page(text: Text) -> Ranges:
     text.space()
     found = () if text.accept_word(b"NIL") else text.ranges()
     text.expect(b")")
+    return found
+
+
+def _changes(text: Text, added: bool) -> list[ResultChange]:
+    """``(0 32768:32769)``: pairs of a place and of what comes or goes there (RFC 5267 section 4.3)."""
+    found: list[ResultChange] = []
+
+    def one() -> None:
+        position = text.number()
+        text.space()
+        found.append(ResultChange(added, position, text.ranges()))
+
+    text.in_parentheses(one)
     return found
 
 

@@ -9,9 +9,11 @@ from dataclasses import replace
 from mailkit.client.channel import DuplexChannel
 from mailkit.client.errors import ClientError
 from mailkit.client.security import TLSInfo
-from mailkit.imap.client.commands import Command
+from mailkit.imap.client.commands import Command, sort_keys
 from mailkit.imap.client.connection import Connection
+from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import WrongState
+from mailkit.imap.client.following import Following
 from mailkit.imap.client.idle import Idling
 from mailkit.imap.client.notify import EventGroup, Notifying
 from mailkit.imap.client.opening import log_in_anew, open_connection
@@ -20,7 +22,10 @@ from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
 from mailkit.imap.client.survey import SurveyCommands
 from mailkit.imap.client.values import Status
+from mailkit.query import All, Query
 from mailkit.wire.sasl_client import Credentials
+
+_ALL = All()
 
 
 class Session(SurveyCommands):
@@ -178,6 +183,25 @@ class Session(SurveyCommands):
         self._connection.check()
         self._need("NOTIFY")
         return Notifying(self._connection, groups, status, self._mailbox)
+
+    def follow(self, query: Query | str = _ALL, keys: str = "") -> Following:
+        """Search, and be told how the result changes (RFC 5267).
+
+        See :class:`~mailkit.imap.client.following.Following`.
+
+        :param query: as :meth:`search` has it.
+        :param keys: what to sort by, as :meth:`sort` has it; nothing for the order of the mailbox.
+        :raises NotOffered: the server has no CONTEXT=SEARCH, or no CONTEXT=SORT.
+        :raises ValueError: IMAP has no key for the query.
+        """
+        selected = self._selected()
+        self._need("CONTEXT=SORT" if keys else "CONTEXT=SEARCH")
+        command = self._search_command(selected, False, "SORT" if keys else "SEARCH")
+        command.add("RETURN (UPDATE ALL)")
+        if keys:
+            command.add(*sort_keys(keys)).add("UTF-8")
+        command.add(*search_keys(query, bool(keys) or self._utf8))
+        return Following(self._connection, selected, command, self.has("IDLE"), bool(keys))
 
     # Another user.
 

@@ -149,6 +149,16 @@ class Threads(NamedTuple):
     threads: Sequence[Sequence[ThreadNode]]
 
 
+class ResultChange(NamedTuple):
+    """ADDTO or REMOVEFROM: how the result of a search has changed (RFC 5267 section 4.3)."""
+
+    added: bool
+    #: Where, from 1; 0 for the place that mailbox order has.
+    position: int
+    #: UIDs or message numbers, as the search asked, in their order.
+    uids: Ranges
+
+
 class ExtendedSearch(NamedTuple):
     """ESEARCH (RFC 4731)."""
 
@@ -166,6 +176,8 @@ class ExtendedSearch(NamedTuple):
     #: Which was searched, of many (RFC 7377): its name, decoded, and its UIDVALIDITY.
     mailbox: str | None = None
     uid_validity: int = 0
+    #: In a result that was told before.
+    changes: tuple[ResultChange, ...] = ()
 
 
 class Listing(NamedTuple):

@@ -1,0 +1,305 @@
+"""The result of a search that the server keeps up to date (RFC 5267): with our own server, and with
+what others may say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mailkit.imap.client import (
+    ClientError,
+    ClientSettings,
+    ExtendedSearch,
+    Following,
+    NotOffered,
+    ProtocolError,
+    Refused,
+    ResponseLimits,
+    ResponseTooLarge,
+    SearchUpdate,
+    WrongState,
+)
+from mailkit.imap.client.following import MAX_BESIDE
+from mailkit.imap.client.reader import Response
+from mailkit.imap.client.responses import parse_response
+from mailkit.imap.client.values import ResultChange
+from mailkit.imap.contexts import MAX_CONTEXTS
+from mailkit.model import FlagOp
+from mailkit.query import HasFlag, Not
+from tests.imap.client.support import SETTINGS, ClientTestCase, login
+from tests.imap.client.test_pipelining import SELECTED, Manual
+from tests.imap.support import Server, now
+
+CAPABLE = b"* OK [CAPABILITY IMAP4rev1 ESEARCH CONTEXT=SEARCH CONTEXT=SORT IDLE] hello\r\n"
+SEEN = ["\\Seen"]
+
+
+class FollowingTestCase(ClientTestCase):
+    async def follow(self, *arguments: Any, count: int = 1) -> list[SearchUpdate]:
+        """So many updates; what is followed meanwhile stands in ``found``."""
+        updates: list[SearchUpdate] = []
+        async with self.client.session.follow(*arguments) as self.found:
+            while len(updates) < count:
+                updates.append(await self.found.__anext__())
+        return updates
+
+    found: Following
+
+
+class OurServerTests(FollowingTestCase):
+    def setUp(self) -> None:
+        self.server = Server()
+        self.server.add(*[b"Subject: %b\r\n\r\n" % subject for subject in (b"d", b"b", b"a", b"c")])
+        self.client = login(self.server)
+        self.session = self.client.session
+        self.run_it(self.session.select("INBOX"))
+
+    def change(self, op: FlagOp, uids: Sequence[int], flags: Sequence[str] = SEEN) -> None:
+        now(self.server.mailbox().store_flags(uids=uids, op=op, flags=frozenset(flags)))
+        self.client.flush()
+
+    def test_flags_arrivals_and_removals(self) -> None:
+        results = self.client.start(self.follow("UNSEEN", count=4))
+        self.assertEqual(self.found.uids, [1, 2, 3, 4])
+        self.change(FlagOp.ADD, [2, 3])
+        self.server.add(b"\r\n")
+        self.client.flush()
+        self.change(FlagOp.REMOVE, [2])
+        now(self.server.mailbox().expunge(uids=[1]))
+        self.client.flush()
+        self.assertEqual(results, [[([], [2, 3]), ([5], []), ([2], []), ([], [1])]])
+        self.assertEqual(self.found.uids, [2, 4, 5])
+        # The server has been told that nobody listens any more.
+        self.assertIsNone(self.client.end.protocol.selection.contexts)
+
+    def test_order(self) -> None:
+        results = self.client.start(self.follow("UNSEEN", "SUBJECT", count=3))
+        self.assertEqual(self.found.uids, [3, 2, 4, 1])
+        self.change(FlagOp.ADD, [2, 1])
+        self.assertEqual(self.found.uids, [3, 4])
+        self.server.add(b"Subject: bb\r\n\r\n", b"Subject: z\r\n\r\n")
+        self.client.flush()
+        self.assertEqual(self.found.uids, [3, 5, 4, 6])
+        self.change(FlagOp.REMOVE, [1])
+        self.assertEqual(results, [[([], [1, 2]), ([5, 6], []), ([1], [])]])
+        self.assertEqual(self.found.uids, [3, 5, 4, 1, 6])
+
+    def test_between_two_updates_the_session_can_be_used(self) -> None:
+        async def work() -> list[Any]:
+            heard: list[Any] = []
+            async with self.session.follow(Not(HasFlag("\\Seen"))) as found:
+                await self.session.store([1], FlagOp.ADD, SEEN)
+                # What comes and goes again is no news.
+                await self.session.store([2], FlagOp.ADD, SEEN)
+                await self.session.store([2], FlagOp.REMOVE, SEEN)
+                async for update in found:
+                    heard += [update, await self.session.search("SEEN")]
+                    if len(heard) > 2:
+                        return heard
+            return heard
+
+        results = self.client.start(work())
+        self.change(FlagOp.ADD, [3])
+        self.assertEqual(results, [[([], [1]), [1], ([], [3]), [1, 3]]])
+
+    def test_time(self) -> None:
+        async def work() -> SearchUpdate | None:
+            async with self.session.follow("UNSEEN") as found:
+                return await found.next(5)
+
+        results = self.client.start(work())
+        self.assertEqual(results, [])
+        self.client.clock.advance(5)
+        self.client.flush()
+        self.assertEqual(results, [None])
+        self.assertEqual(self.run_it(self.session.search()), [1, 2, 3, 4])
+
+    def test_given_up(self) -> None:
+        self.client.flush()
+        begun = Deferred.fromCoroutine(self.follow("UNSEEN"))
+        self.client.flush()
+        begun.cancel()
+        self.client.flush()
+        self.failureResultOf(begun)
+        self.assertEqual(self.run_it(self.session.search()), [1, 2, 3, 4])
+        self.assertIsNone(self.client.end.protocol.selection.contexts)
+
+    def test_nothing_found(self) -> None:
+        results = self.client.start(self.follow("FLAGGED"))
+        self.assertEqual(self.found.uids, [])
+        self.change(FlagOp.ADD, [4], ["\\Flagged"])
+        self.assertEqual(results, [[([4], [])]])
+
+    def test_refusals(self) -> None:
+        error = self.fails(Refused, self.follow("YOUNGER 60"))
+        self.assertEqual(error.code_name, "NOUPDATE")
+        self.fails(ValueError, self.follow("UNSEEN", "("))
+        for _ in range(MAX_CONTEXTS):
+            self.client.start(self.session.follow("SEEN").__aenter__())
+        self.assertEqual(self.fails(Refused, self.follow("SEEN")).code_name, "NOUPDATE")
+
+    def test_another_mailbox(self) -> None:
+        async def work() -> None:
+            async with self.session.follow("UNSEEN") as found:
+                await self.session.select("Sent")
+                await found.next(None)
+
+        self.fails(WrongState, work())
+        self.run_it(self.session.unselect())
+        with self.assertRaises(WrongState):
+            self.session.follow()
+
+    def test_a_server_without(self) -> None:
+        announced = self.session._connection.facts.announced
+        self.session._connection.facts.announced = announced - {"CONTEXT=SORT"}
+        with self.assertRaises(NotOffered):
+            self.session.follow("ALL", "DATE")
+        self.session._connection.facts.announced = announced - {"CONTEXT=SEARCH"}
+        with self.assertRaises(NotOffered):
+            self.session.follow()
+
+
+class ScriptedTests(FollowingTestCase):
+    def begin(self, answer: bytes, *arguments: Any, **limits: int) -> None:
+        """Follow a search whose answer is given."""
+        settings = ClientSettings(tls=SETTINGS.tls, limits=ResponseLimits(**limits))
+        self.client: Manual = Manual(CAPABLE, settings=settings)
+        self.addCleanup(self.client.lose)
+        self.client.start(self.client.session.select("INBOX"))
+        self.client.say(SELECTED)
+        self.results = self.client.start(self.follow(*arguments, count=9))
+        self.client.say(answer + b"m2 OK x\r\n")
+        self.client.say(b"+ idling\r\n")
+
+    def ends(self, kind: type[ClientError], *answers: bytes) -> ClientError:
+        """What ends it once an update is heard."""
+        for answer in answers:
+            self.client.say(answer)
+        heard = self.client.take()
+        self.assertEqual(heard[-1], b"DONE")
+        self.client.say(b"%b OK x\r\n" % heard[-2].split()[0])
+        (cancelled,) = self.client.take()
+        self.assertEqual(cancelled.split(None, 1)[1], b'CANCELUPDATE "m2"')
+        self.client.say(b"%b OK x\r\n" % cancelled.split()[0])
+        self.results[0].trap(kind)
+        error = self.results[0].value
+        assert isinstance(error, ClientError)
+        return error
+
+    def test_the_examples_of_the_standard(self) -> None:
+        """RFC 5267 section 4.3.3: they are the same."""
+        for updates in (
+            b"ADDTO (1 2733 1 2732 1 2731)",
+            b"ADDTO (1 2733) ADDTO (1 2731:2732)",
+            b"ADDTO (1 2731:2733)",
+        ):
+            self.begin(b'* ESEARCH (TAG "m2") UID ALL 2734:2735\r\n', "ALL", "ARRIVAL")
+            self.client.say(b'* ESEARCH (TAG "m2") UID %b\r\n' % updates)
+            self.assertEqual(self.found.uids, [2731, 2732, 2733, 2734, 2735], updates)
+
+    def test_updates_before_the_end_of_the_command(self) -> None:
+        self.begin(
+            b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n* ESEARCH (TAG "m2") UID REMOVEFROM (0 2)\r\n'
+        )
+        self.assertEqual(self.found.uids, [1, 3])
+        self.assertFalse(self.found._has_news)
+
+    def test_what_comes_and_goes_is_no_news(self) -> None:
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        self.client.say(b'* ESEARCH (TAG "m2") UID ADDTO (0 7) REMOVEFROM (0 7)\r\n')
+        self.assertFalse(self.found._has_news)
+
+    def test_another_order_is_news(self) -> None:
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n', "ALL", "DATE")
+        self.client.say(b'* ESEARCH (TAG "m2") UID REMOVEFROM (1 1) ADDTO (3 1)\r\n')
+        self.assertEqual(self.found.uids, [2, 3, 1])
+        self.client.take()
+        self.client.say(b"* 1 FETCH (FLAGS ())\r\nm3 OK x\r\n+ idling\r\n")
+        # It has been taken, and the next one is waited for.
+        self.assertEqual(self.client.take(), [b"m4 IDLE"])
+
+    def test_updates_of_another_search(self) -> None:
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        self.client.say(b'* ESEARCH (TAG "m1") UID REMOVEFROM (0 2)\r\n')
+        self.assertEqual(self.found.uids, [1, 2, 3])
+
+    def test_updates_that_make_no_sense(self) -> None:
+        for keys, update in (
+            ("", b"REMOVEFROM (0 9)"),
+            ("", b"REMOVEFROM (2 1)"),
+            ("", b"ADDTO (0 2)"),
+            ("", b"ADDTO (0 7,7)"),
+            ("", b"ADDTO (5 7)"),
+            ("DATE", b"ADDTO (0 7)"),
+            ("DATE", b"REMOVEFROM (3 3 3 2)"),
+            ("", b"ADDTO (0 100:%d)" % (100 + MAX_BESIDE + 5)),
+            ("", b"REMOVEFROM (0 1:4294967295)"),
+        ):
+            self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n', "ALL", keys)
+            self.ends(ProtocolError, b'* ESEARCH (TAG "m2") UID %b\r\n* 6 EXISTS\r\n' % update)
+            self.assertFalse(self.client.session.closed)
+
+    def test_an_answer_of_too_many(self) -> None:
+        self.begin(b"")
+        self.assertEqual(self.found.uids, [])
+        answer = b'* ESEARCH (TAG "m2") UID ALL 1:4294967295\r\n'
+        client: Manual = Manual(CAPABLE)
+        client.start(client.session.select("INBOX"))
+        client.say(SELECTED)
+        results = client.start(client.session.follow().__aenter__())
+        client.say(answer + b"m2 OK x\r\n")
+        results[0].trap(ProtocolError)
+
+    def test_updates_that_end(self) -> None:
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        error = self.ends(Refused, b'* NO [NOUPDATE "m2"] The disk is full\r\n')
+        self.assertEqual(error.text, "The disk is full")
+
+    def test_an_update_that_is_too_large(self) -> None:
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n', ranges=3)
+        self.ends(
+            ResponseTooLarge,
+            b'* ESEARCH (TAG "m2") UID ADDTO (0 11,13,15,17)\r\n',
+            b"* 9 EXISTS\r\n",
+        )
+
+    def test_a_connection_that_ends(self) -> None:
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        self.client.lose()
+        self.results[0].trap(ClientError)
+
+    def test_a_server_without_idle(self) -> None:
+        greeting = CAPABLE.replace(b" IDLE", b"")
+        self.client = Manual(greeting)
+        self.addCleanup(self.client.lose)
+        self.client.start(self.client.session.select("INBOX"))
+        self.client.say(SELECTED)
+        self.client.start(self.follow())
+        self.client.say(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\nm2 OK x\r\n')
+        self.client.clock.advance(SETTINGS.timeouts.poll)
+        self.assertEqual(self.client.take()[-1], b"m3 NOOP")
+        self.client.say(b'* ESEARCH (TAG "m2") UID REMOVEFROM (0 2)\r\n* 2 EXPUNGE\r\nm3 OK x\r\n')
+        self.assertEqual(self.client.take(), [b'm4 CANCELUPDATE "m2"'])
+        self.assertEqual(self.found.uids, [1, 3])
+
+    def test_reading(self) -> None:
+        line = b'* ESEARCH (TAG "B01") UID ADDTO (0 32768:32769 4 9,7) REMOVEFROM (1 5)'
+        changes = (
+            ResultChange(True, 0, ((32768, 32769),)),
+            ResultChange(True, 4, ((9, 9), (7, 7))),
+            ResultChange(False, 1, ((5, 5),)),
+        )
+        self.assertEqual(
+            parse_response(Response(line, {})), ExtendedSearch(b"B01", True, changes=changes)
+        )
+        for bad in (
+            b"ADDTO 0 5",
+            b"ADDTO (0)",
+            b"ADDTO (0 *)",
+            b"REMOVEFROM (0 1",
+            b"ADDTO (-1 5)",
+        ):
+            with self.assertRaises(ProtocolError, msg=bad):
+                parse_response(Response(b'* ESEARCH (TAG "a") %b' % bad, {}))
