@@ -18,7 +18,7 @@ from zope.interface import alsoProvides, implementer
 
 from mailkit.auth.located import MAX_LENGTH, text_of
 from mailkit.auth.names import prepared_name
-from mailkit.auth.pacing import Refusals
+from mailkit.auth.pacing import Hold, Question, Refusals
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.turns import Entrance
@@ -56,7 +56,8 @@ class UserBaseChecker:
     this.
 
     :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both. Where it verifies passwords,
-        an attribute ``at_once`` may say how many it can at the same time.
+        an attribute ``at_once`` may say how many it can at the same time, and ``refuses_slowly`` that it
+        takes its time over a wrong password.
     :param hasher: verifies stored passwords; of its own when None.
     :param clock: source of time for those who wait, and refusals; the reactor when None.
     :raises TypeError: it provides neither.
@@ -85,7 +86,7 @@ class UserBaseChecker:
 
             clock = cast(IReactorTime, reactor)
         self._clock = clock
-        self._refusals = Refusals(clock)
+        self._refusals = Refusals(clock, slow=getattr(base, "refuses_slowly", False))
         at_once = getattr(base, "at_once", AT_ONCE)
         self._entrance = Entrance(at_once, MAX_WAITING, MAX_WAIT, clock)
         self._key = os.urandom(16)
@@ -99,7 +100,8 @@ class UserBaseChecker:
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         # Those of MailPortal know where they come from.
         address = getattr(credentials, "address", "")
-        return run(self.check(credentials.username, credentials.password, address))
+        held = getattr(credentials, "held", None)
+        return run(self.check(credentials.username, credentials.password, address, held=held))
 
     async def check(
         self,
@@ -109,12 +111,15 @@ class UserBaseChecker:
         *,
         confirm: Confirm = confirm_nothing,
         anew: bool = False,
+        held: list[Hold] | None = None,
     ) -> str:
         """Name of the account whose password it is.
 
         :param address: the client's: where passwords wait to be verified, addresses take turns.
         :param confirm: asks what else is needed. What it refuses takes the time of a wrong password.
         :param anew: it will refuse, so that no password is taken from memory.
+        :param held: gets what the caller waits for before he tells a refusal; it is waited for here
+            when None.
         :raises UnauthorizedLogin: there is none.
         :raises TemporaryFailure: the base cannot tell just now.
         """
@@ -127,19 +132,33 @@ class UserBaseChecker:
         if not login or not password or "\0" in login or b"\0" in password:
             raise UnauthorizedLogin
         if self._verifies:
-            return await self._verify(login, password, address, confirm)
+            account, refusal, hold = await self._verify(login, password, address, confirm)
+            if refusal is None:
+                return account
+            if held is None:
+                await hold()
+            else:
+                held.append(hold)
+            raise refusal
         found = await self.find_login(login)
         if found is None and (prepared := prepared_name(login)) is not None:
             found = await self.find_login(prepared)
         return await self._compare(login, found, password, address, confirm, anew)
 
-    async def _verify(self, login: str, password: bytes, address: str, confirm: Confirm) -> str:
-        """Let the base verify it, when it is the address's turn."""
+    async def _verify(
+        self, login: str, password: bytes, address: str, confirm: Confirm
+    ) -> tuple[str, LoginFailed | None, Hold]:
+        """Let the base verify it, when it is the address's turn.
+
+        :returns: the account, as it is: it may be one for whom no account is made; or why there is none;
+            and what a refusal waits for.
+        """
         await self._entrance.enter(address)
-        begun = self._clock.seconds()
+        question = self._refusals.ask()
         good: bool | None = None
+        account, refusal = "", None
         try:
-            account = await self._ask_for_account(login, password, begun)
+            account = await self._ask_for_account(login, password, question)
             # What counts does so at once; only the answer waits.
             await confirm(account)
             good = True
@@ -147,16 +166,11 @@ class UserBaseChecker:
             good, refusal = False, error
         finally:
             self._entrance.leave(address, good)
-        if good:
-            # As it is: it may be one for whom no account is made.
-            return account
-        await self._refusals.hold_back(begun)
-        raise refusal
+        return account, refusal, self._refusals.hold(question)
 
-    async def _ask_for_account(self, login: str, password: bytes, begun: float) -> str:
+    async def _ask_for_account(self, login: str, password: bytes, question: Question) -> str:
         """The account whose password it is, as the base has it.
 
-        :param begun: when it is asked.
         :raises LoginFailed: nobody's.
         """
         try:
@@ -166,7 +180,7 @@ class UserBaseChecker:
             if account is None:
                 raise UnauthorizedLogin
         except LoginFailed:
-            self._refusals.note(begun)
+            self._refusals.note(question)
             raise
         return account
 

@@ -16,6 +16,7 @@ from zope.interface import Interface, implementer
 from mailkit.auth.app_passwords import parse_app_password
 from mailkit.auth.located import MAX_LENGTH, LocatedPassword, text_of
 from mailkit.auth.names import canonical_name, domain_of, prepared_name
+from mailkit.auth.pacing import Hold
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.restrictions import Restrictions
@@ -249,11 +250,13 @@ class ChainChecker:
     async def _ask(self, credentials: Any) -> Any:
         trouble: MailError | None = None
         refusal: LoginFailed | None = None
+        # One after the other, and all of them: somebody else's user waits for none.
+        held: list[Hold] = []
         for rule in self.rules:
             checker = rule.checker
             if not any(i.providedBy(credentials) for i in checker.credentialInterfaces):
                 continue
-            named = _for_rule(credentials, rule)
+            named = _for_rule(credentials, rule, held)
             if named is None:
                 continue
             try:
@@ -264,6 +267,8 @@ class ChainChecker:
                 trouble = trouble or error
             if rule.final:
                 break
+        for hold in held:
+            await hold()
         raise trouble or refusal or UnauthorizedLogin()
 
     async def find_login(self, login: str) -> Login | None:
@@ -285,21 +290,29 @@ class ChainChecker:
         return None
 
 
-def _for_rule(credentials: Any, rule: AuthRule) -> Any:
-    """The credentials as the rule's checker gets them; None when it does not."""
-    if not rule.domains or IBearerToken.providedBy(credentials):
+def _for_rule(credentials: Any, rule: AuthRule, held: list[Hold]) -> Any:
+    """The credentials as the rule's checker gets them; None when it does not.
+
+    :param held: gets what is waited for before a refusal is told.
+    """
+    if IBearerToken.providedBy(credentials):
         # A token says itself whose it is.
         return credentials
-    username = getattr(credentials, "username", b"")
-    login = text_of(username)
-    name = None if login is None else rule.name_for(login)
-    if name is None or name == login:
-        return None if name is None else credentials
-    if not IUsernamePassword.providedBy(credentials) or not hasattr(credentials, "password"):
-        return None
+    is_password = IUsernamePassword.providedBy(credentials) and hasattr(credentials, "password")
+    username: Any = getattr(credentials, "username", b"")
+    if rule.domains:
+        login = text_of(username)
+        name = None if login is None else rule.name_for(login)
+        if name is None or not (is_password or name == login):
+            return None
+        if name != login:
+            username = name.encode()
+    if not is_password:
+        return credentials
     return LocatedPassword(
-        name.encode(),
+        username,
         credentials.password,
         getattr(credentials, "address", ""),
         getattr(credentials, "protocol", ""),
+        held,
     )

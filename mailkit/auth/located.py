@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from twisted.cred.credentials import UsernamePassword
 
+from mailkit.auth.pacing import Hold
+
 #: Octets of a user name or a password; more is refused unread.
 MAX_LENGTH = 4096
 
@@ -12,10 +14,19 @@ MAX_LENGTH = 4096
 class LocatedPassword(UsernamePassword):
     """A user name and password, and the address and protocol of the client that sends them."""
 
-    def __init__(self, username: bytes, password: bytes, address: str, protocol: str = "") -> None:
+    def __init__(
+        self,
+        username: bytes,
+        password: bytes,
+        address: str,
+        protocol: str = "",
+        held: list[Hold] | None = None,
+    ) -> None:
         super().__init__(username, password)
         self.address = address
         self.protocol = protocol
+        #: Takes what has to be waited for before a refusal is told; None where nobody does that.
+        self.held = held
 
 
 class ExistingUser(str):

@@ -41,6 +41,8 @@ class PAMUsers:
     """
 
     log = Logger()
+    #: As its modules do, each for as long as it is told to (pam_fail_delay(3)).
+    refuses_slowly = True
 
     def __init__(
         self,

@@ -98,6 +98,7 @@ class RestrictedChecker:
         username, password = credentials.username, credentials.password
         address = getattr(credentials, "address", "")
         protocol = getattr(credentials, "protocol", "")
+        held = getattr(credentials, "held", None)
         use: Callable[[], Awaitable[None]] = use_nothing
         hidden = False
         if login is None or not login.restricted:
@@ -121,11 +122,11 @@ class RestrictedChecker:
 
         if isinstance(self._inner, UserBaseChecker):
             return await self._inner.check(
-                username, password, address, confirm=confirm, anew=hidden
+                username, password, address, confirm=confirm, anew=hidden, held=held
             )
         asked = credentials
         if password != credentials.password:
-            asked = LocatedPassword(username, _octets(password), address, protocol)
+            asked = LocatedPassword(username, _octets(password), address, protocol, held)
         avatar_id = await maybeDeferred(self._inner.requestAvatarId, asked)
         await confirm(avatar_id)
         return avatar_id

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from mailkit.auth import bases, pacing
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import LocatedPassword
+from mailkit.auth.pam_users import PAMUsers
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.errors import PasswordExpired, TemporaryFailure
 from mailkit.identity import Login
@@ -93,6 +94,17 @@ class UserBaseCheckerTests(SynchronousTestCase):
             self.successResultOf(self.ask(checker, b"ann", b"secret")), "ann@example.org"
         )
         self.refused(checker, b"ann", b"wrong")
+
+    def test_the_first_refusal_of_a_slow_base(self) -> None:
+        base: Any = Slow()
+        base.refuses_slowly = True
+        asking = self.ask(self.make(base), b"ann", b"wrong")
+        base.waiting[0].callback(None)
+        self.clock.advance(pacing.LONGEST - 0.1)
+        self.assertNoResult(asking)
+        self.clock.advance(0.1)
+        self.failureResultOf(asking, UnauthorizedLogin)
+        self.assertTrue(PAMUsers.refuses_slowly)
 
     def test_names_by_saslprep_where_there_is_none_as_typed(self) -> None:
         base = Lookup(ann=hash_password("secret", **CHEAP))

@@ -9,16 +9,19 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import AuthRule, ChainChecker
 from mailkit.auth.located import LocatedPassword
+from mailkit.auth.pacing import STEP
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable, TemporaryFailure
 from mailkit.identity import Login
-from mailkit.interfaces import IBearerToken, IUserLookup
+from mailkit.interfaces import IBearerToken, IPasswordVerifier, IUserLookup
 
 
 @implementer(ICredentialsChecker, IUserLookup)
@@ -54,6 +57,12 @@ class Checker:
 @implementer(IBearerToken)
 class Token(NamedTuple):
     username: bytes
+
+
+@implementer(IPasswordVerifier)
+class Nobody:
+    async def verify_password(self, login: str, password: bytes) -> str | None:
+        return None
 
 
 class ChainTests(SynchronousTestCase):
@@ -105,6 +114,27 @@ class ChainTests(SynchronousTestCase):
         one, two = Checker("one", "ann"), Checker("two", "ann")
         self.assertEqual(self.ask([one, two], "ann", "two"), "two:ann")
         self.ask([one, two], "ann", "x", UnauthorizedLogin)
+
+    def test_a_refusal_waits_when_nobody_knows_the_user(self) -> None:
+        """Not before the next is asked."""
+        clock: Any = Clock()
+        chain = ChainChecker([UserBaseChecker(Nobody(), clock=clock), Checker("two", "ann")])
+        good = chain.requestAvatarId(LocatedPassword(b"ann", b"two", "::1"))
+        self.assertEqual(self.successResultOf(good), "two:ann")
+        bad = chain.requestAvatarId(LocatedPassword(b"ann", b"x", "::1"))
+        self.assertNoResult(bad)
+        clock.advance(STEP)
+        self.failureResultOf(bad, UnauthorizedLogin)
+
+    def test_refusals_of_several_bases_are_waited_for_in_turn(self) -> None:
+        clock: Any = Clock()
+        bases = [UserBaseChecker(Nobody(), clock=clock) for _ in range(2)]
+        chain = ChainChecker([AuthRule(bases[0], ("example.org",)), bases[1]])
+        bad = chain.requestAvatarId(LocatedPassword(b"ann", b"x", "::1"))
+        clock.advance(STEP)
+        self.assertNoResult(bad)
+        clock.advance(STEP)
+        self.failureResultOf(bad, UnauthorizedLogin)
 
     def test_unless_the_refusal_is_final(self) -> None:
         one, two = Checker("one", "ann"), Checker("two", "ann")

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.auth.pacing import LONGEST, REMEMBERED, STEP, Refusals
+from mailkit.auth.pacing import LONGEST, REMEMBERED, STEP, Hold, Refusals
 from mailkit.coroutines import run
 
 
@@ -21,15 +21,20 @@ class RefusalTests(SynchronousTestCase):
 
         :param own: the base has refused.
         """
-        begun = self.clock.seconds()
+        question = self.refusals.ask()
         self.clock.advance(taken)
         if own:
-            self.refusals.note(begun)
-        waiting = run(self.refusals.hold_back(begun))
+            self.refusals.note(question)
+        hold = self.refusals.hold(question)
+
+        async def held() -> None:
+            await hold()
+
+        waiting = run(held())
         while not waiting.called:
             self.clock.advance(0.01)
         self.successResultOf(waiting)
-        return round(self.clock.seconds() - begun, 1)
+        return round(self.clock.seconds() - question.asked, 1)
 
     def test_at_multiples_of_a_time(self) -> None:
         for taken, told in ((0.0, 0.5), (0.2, 0.5), (0.49, 0.5), (0.7, 1.0)):
@@ -48,7 +53,44 @@ class RefusalTests(SynchronousTestCase):
         self.clock.advance(REMEMBERED - 2 * LONGEST)
         self.assertEqual(self.tell(0.1, own=False), LONGEST)
         self.clock.advance(2 * LONGEST)
+        # Nobody has been refused since, so this may well be how slow it is.
+        self.assertEqual(self.tell(0.1, own=False), LONGEST)
+        self.assertEqual(self.tell(0.1, own=True), LONGEST)
         self.assertEqual(self.tell(0.1, own=False), STEP)
+
+    def test_before_a_slow_base_has_refused_anybody(self) -> None:
+        """A wrong code behind a right password is told when a wrong password would be."""
+        for own in (False, True):
+            self.refusals = Refusals(self.clock, slow=True)
+            self.assertEqual(self.tell(2.1, own), LONGEST)
+        for own, taken in ((True, 2.1), (False, 0.1)):
+            self.assertEqual(self.tell(taken, own), 2.5)
+
+    def test_several_add_up(self) -> None:
+        """Of two bases asked in a row, neither tells how long it has taken."""
+        totals = []
+        for taken in (0.1, 2.1):
+            first, second = Refusals(self.clock), Refusals(self.clock)
+            for refusals in (first, second):
+                question = refusals.ask()
+                self.clock.advance(2.1)
+                refusals.note(question)
+            began = self.clock.seconds()
+            holds = []
+            for refusals, seconds in ((first, taken), (second, 2.1)):
+                question = refusals.ask()
+                self.clock.advance(seconds)
+                holds.append(refusals.hold(question))
+
+            async def held(holds: list[Hold]) -> None:
+                for hold in holds:
+                    await hold()
+
+            waiting = run(held(holds))
+            while not waiting.called:
+                self.clock.advance(0.01)
+            totals.append(round(self.clock.seconds() - began, 1))
+        self.assertEqual(totals, [5.0, 5.0])
 
     def test_names_refused_at_once_push_nothing_out(self) -> None:
         """As PAM is never asked about some."""
