@@ -305,6 +305,8 @@ class Spool:
         if self._file is not None:
             with self.open() as file:
                 return file.read(count)
+        if self.size <= count:
+            return self.data or b""
         if len(self._chunks) == 1 and not self._prefix:
             return bytes(self._chunks[0][:count])
         start = bytearray(self._prefix)

@@ -18,7 +18,9 @@ _MESSAGE_ID = re.compile(rb"\nmessage-id[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.I
 
 def read_message_id(message: Spool) -> str:
     """The Message-ID with its angle brackets; empty where there is none."""
-    header = parse_header(message.read_start(MAX_START)[:MAX_START])
-    field = _MESSAGE_ID.search(b"\n" + header.octets)
+    header = b"\n" + parse_header(message.read_start(MAX_START)[:MAX_START]).octets
+    # A regular expression that ignores case takes ten times as long to get there.
+    place = header.lower().find(b"\nmessage-id")
+    field = _MESSAGE_ID.search(header, place) if place >= 0 else None
     found = (first_id(unfold(field[1])) if field is not None else None) or b""
     return found.decode("utf-8", "replace") if len(found) <= MAX_MESSAGE_ID else ""

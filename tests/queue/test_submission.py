@@ -17,6 +17,7 @@ class MessageIDTests(SynchronousTestCase):
         self.check(b"From: c@d\r\nMESSAGE-id:<a@b>\r\nMessage-ID: <e@f>\r\n\r\n", "<a@b>")
         # RFC 5322 section 4.5.8
         self.check(b"From: c@d\nMessage-ID \t: <a@b>\n\n", "<a@b>")
+        self.check(b"Message-ID-Before: <e@f>\r\nMessage-ID: <a@b>\r\n\r\n", "<a@b>")
 
     def test_on_several_lines(self) -> None:
         self.check(b"Message-ID:\r\n <a@b>\r\nFrom: c@d\r\n\r\n", "<a@b>")
