@@ -81,10 +81,12 @@ class QueueGuard:
         """
         await self._check(envelope.declared_size or 0, [(envelope, [recipient])], take=False)
         limit = self._limits.max_recipients_per_domain
+        if not (limit and envelope.recipients):
+            return
         domain = _domain(recipient)
         known = self._counts.get(("", domain))
         # Those of the message are only looked at where there may be too many of them.
-        if limit and known is not None and known.messages + len(envelope.recipients) >= limit:
+        if known is not None and known.messages + len(envelope.recipients) >= limit:
             same = [each for each in envelope.recipients if _domain(each) == domain]
             # RFC 5321 section 4.5.3.1.10: the message goes to those who fit, and to the others later.
             await self._check_domains([*same, recipient], take=False)

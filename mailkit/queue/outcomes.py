@@ -73,6 +73,8 @@ class Outcomes:
         self.recorder = Recorder(queue, clock)
         self._listeners: dict[object, Callable[[Event], None]] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
+        # Each time that a class is asked for its logger, Twisted makes another one.
+        self._info = self.log.info
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``listener(event)`` after each attempt, once its outcome is durable.
@@ -94,7 +96,7 @@ class Outcomes:
         """Put down what an attempt to send a message to one domain has come to, with its reports."""
         now = int(self._seconds())
         message = self._schedules.limit(message)
-        schedule = self._schedules.of(message.recipients[0].domain, message.envelope)
+        schedule = self._schedules.of_message(message)
         updates: list[Update] = []
         notices: list[Notice] = []
         for recipient, handover in zip(message.recipients, handovers, strict=True):
@@ -149,7 +151,7 @@ class Outcomes:
         what = " ".join(map(str, fields.values()))
         line = f"message {id} ({transaction}) to <{to}>: {state}, {what}"
         # Formatted here, for Twisted takes ten times as long for so many fields.
-        self.log.info(
+        self._info(
             line.replace("{", "{{").replace("}", "}}"),
             id=id,
             transaction=transaction,

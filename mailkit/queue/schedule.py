@@ -99,6 +99,12 @@ class Schedules(NamedTuple):
             expires = min(expires, by.deadline)
         return next_time, expires
 
+    def of_message(self, message: QueuedMessage) -> Schedule:
+        """That of a message whose recipients are in one domain."""
+        if self.find is None:
+            return self.default
+        return self.find(message.recipients[0].domain, message.envelope)
+
     def _lifetime(self, envelope: Envelope) -> float:
         """Seconds that a message has at most, whichever its recipients."""
         if self.find is None:
@@ -112,5 +118,5 @@ class Schedules(NamedTuple):
             return message
         envelope = message.envelope
         start = max(message.created, envelope.hold_until or 0)
-        lifetime = self.of(message.recipients[0].domain, envelope).lifetime
+        lifetime = self.of_message(message).lifetime
         return message._replace(expires=min(message.expires, start + round(lifetime)))

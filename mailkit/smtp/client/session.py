@@ -494,12 +494,14 @@ class _Sending:
         """
         if limits.rcpt_max is not None:
             maximum = min(maximum, limits.rcpt_max)
+        if limits.rcpt_domain_max is None:
+            return self.pending[:maximum]
         batch: list[int] = []
         for index in self.pending:
             if len(batch) == maximum:
                 break
             domain = self._recipient(index).path.domain.lower()
-            if limits.rcpt_domain_max is not None and domain not in domains:
+            if domain not in domains:
                 if len(domains) >= limits.rcpt_domain_max:
                     continue
                 domains.add(domain)
