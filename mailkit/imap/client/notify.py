@@ -14,6 +14,8 @@ from mailkit.imap.client.idle import Idling
 FILTERS = ("selected", "selected-delayed", "inboxes", "personal", "subscribed")
 #: The same with names.
 NAMED_FILTERS = ("mailboxes", "subtree")
+_COME_TOGETHER = {"messagenew", "messageexpunge"}
+_MESSAGE_EVENTS = {*_COME_TOGETHER, "flagchange", "annotationchange"}
 
 
 class EventGroup(NamedTuple):
@@ -41,12 +43,16 @@ class EventGroup(NamedTuple):
             raise ValueError("mailboxes and subtree take names, and nothing else does")
         if self.items and not (self.where in FILTERS[:2] and "MessageNew" in self.events):
             raise ValueError("data items go with MessageNew in the selected mailbox")
+        events = {event.lower() for event in self.events}
+        if events & _MESSAGE_EVENTS and not events >= _COME_TOGETHER:
+            # RFC 5465 section 5: the server would answer BAD.
+            raise ValueError("MessageNew and MessageExpunge go together, also beside FlagChange")
         parts: list[Part] = [b"(", self.where.encode("ascii")]
         for number, name in enumerate(self.names):
             parts += [b" " if number else b" (", mailbox(name)]
         parts.append(b") " if named else b" ")
-        events = [self._event(event) for event in self.events]
-        return [*parts, b"(%b)" % b" ".join(events) if events else b"NONE", b")"]
+        written = [self._event(event) for event in self.events]
+        return [*parts, b"(%b)" % b" ".join(written) if written else b"NONE", b")"]
 
     def _event(self, event: str) -> bytes:
         if event == "MessageNew" and self.items:

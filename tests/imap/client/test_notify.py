@@ -108,6 +108,10 @@ class NotifyTests(SynchronousTestCase):
             EventGroup("personal", items=["UID"]),
             EventGroup("selected", ["FlagChange"], items=["UID"]),
             EventGroup("selected", ["Message New"]),
+            EventGroup("personal", ["MessageNew", "MailboxName"]),
+            EventGroup("personal", ["messageexpunge"]),
+            EventGroup("selected", ["FlagChange"]),
+            EventGroup("selected", ["AnnotationChange", "MessageNew"]),
             EventGroup("selected", items=["UID)"]),
         ):
             with self.assertRaises(ValueError):
