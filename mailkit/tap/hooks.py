@@ -83,6 +83,8 @@ def _parse(hook: object, services: Collection[str], names: Scopes) -> HookMaker:
     head, _, rest = hook.partition(":")
     spec = hook
     if "." not in head:
+        if not rest:
+            raise SettingError(f"{hook!r} names no hook; write MODULE.NAME[:ARGUMENT]")
         _check_service(head, names)
         services, spec = names[head], rest
     name, colon, argument = spec.partition(":")

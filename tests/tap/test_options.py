@@ -488,7 +488,9 @@ class HookOptionTests(OptionsTestCase):
         for name, wanted in (
             ("nowhere.nothing", "cannot load nowhere.nothing"),
             ("imap:tests.tap", "'imap' has no hooks"),
-            ("nothing", "'nothing' has no hooks"),
+            ("every_mail", "'every_mail' names no hook; write MODULE.NAME[:ARGUMENT]"),
+            ("smtp:", "'smtp:' names no hook"),
+            ("nothing:a.b", "'nothing' has no hooks"),
             (f"{HERE}.HERE:x", f"{HERE}.HERE takes no argument"),
             (f"{HERE}.HERE", "is no hook: it has no step, and is no function"),
             ("os.getcwd", "getcwd is no hook for the step message: it is called with session,"),
