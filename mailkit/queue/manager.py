@@ -72,6 +72,8 @@ class QueueSettings:
             raise ValueError("reserved is less than max_domains")
         if self.retry_rate <= 0:
             raise ValueError("retry_rate is positive")
+        if self.history < 0:
+            raise ValueError("history is not negative")
 
 
 class Outgoing(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -38,6 +39,7 @@ def read_config(
     """
     settings: dict[str, Any] = {}
     for key, value in _load(path).items():
+        _refuse_odd(path, key, value)
         if key in lists:
             settings[key] = [value] if isinstance(value, str) else value
             wanted, fits = "a string or an array of strings", _are_strings(settings[key])
@@ -86,6 +88,21 @@ def _load(path: str) -> dict[str, Any]:
     except ValueError as error:
         # Not UTF-8, or not TOML; both say where.
         raise SettingError(f"{path} is not TOML: {error}") from error
+
+
+def _refuse_odd(path: str, name: str, value: Any) -> None:
+    """TOML knows what is neither a time nor a limit, and no name of a file or a server."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _refuse_odd(path, name, key)
+            _refuse_odd(path, f"{name}.{key}", each)
+    elif isinstance(value, list):
+        for each in value:
+            _refuse_odd(path, name, each)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise SettingError(f"{path}: {name} must be a finite number")
+    elif isinstance(value, str) and "\0" in value:
+        raise SettingError(f"{path}: {name} must not have a NUL character")
 
 
 def _are_strings(value: Any) -> bool:

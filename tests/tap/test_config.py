@@ -49,6 +49,15 @@ class ConfigTests(SynchronousTestCase):
         self.check("[store]\na = 1", "store must be a string or a whole number")
         self.check('plain = "yes"', "plain must be true or false")
 
+    def test_what_no_setting_is(self) -> None:
+        for number in ("inf", "-inf", "nan"):
+            self.check(f"[queue]\nrate = {number}", "queue.rate must be a finite number")
+        self.check("max = inf", "max must be a finite number")
+        self.check("[queue]\nintervals = [60, inf]", "queue.intervals must be a finite number")
+        for value in (r'"a\u0000"', r'["a", "b\u0000"]', r'[{ a = "b\u0000" }]'):
+            self.check(f"tls = {value}", "must not have a NUL character")
+        self.check(r"[routes]" + "\n" + r'"a\u0000b" = "c"', "routes must not have a NUL character")
+
     def test_not_toml(self) -> None:
         self.check("imap: tcp", "is not TOML", "line 1")
         self.check(b"store = '\xff'", "is not TOML")

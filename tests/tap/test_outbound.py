@@ -73,6 +73,7 @@ class SettingTests(SynchronousTestCase):
             {"tls": "pinned"},
             {"max_domains": 1},
             {"retry_rate": 0},
+            {"history": -1},
             {"languages": {"example.org": "tlh"}},
             {"logins": "/nonexistent"},
             {"language": "tlh"},
