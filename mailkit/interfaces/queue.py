@@ -134,7 +134,7 @@ class IQueue(Interface):
         :param subdomains: what goes to its subdomains too.
         :param ahead: only those whose last attempt lies more than a minute in the future, and new
             ones that were due at once then: the clock was ahead, so that they would wait for too
-            long.
+            long. Those too that were queued then and may be taken back: a minute of that stays.
         :returns: how many recipients that changes, some thousand at most; then there may be more for
             another call.
         """

@@ -281,7 +281,10 @@ class MemoryQueue:
                         else recipient.state is RecipientState.DEFERRED
                     )
                 ):
-                    due = recipient.made_due(now, message.envelope.hold_until)
+                    left = 0
+                    if recipient.state is RecipientState.SCHEDULED:
+                        left = min(recipient.next_time - message.created, CLOCK_SLACK)
+                    due = recipient.made_due(now + left, message.envelope.hold_until)
                     message.recipients[recipient.id] = due
                     changed += 1
             if changed > before:
@@ -293,6 +296,8 @@ class MemoryQueue:
         time = 0
         if recipient.state is RecipientState.QUEUED:
             time = recipient.next_time
+        elif recipient.state is RecipientState.SCHEDULED and message.envelope.hold_until is None:
+            time = message.created
         elif recipient.state is RecipientState.DEFERRED:
             times = [attempt.time for id, attempt in message.attempts if id == recipient.id]
             time = times[-1] if times else 0

@@ -108,6 +108,23 @@ class OrderTests(QueueBase):
         self.assertEqual(await self.due(queue, "example.net"), ["joe@example.net"])
         self.assertEqual(await queue.flush(now=self.now, ahead=True), 0)
 
+    async def test_what_may_be_taken_back_and_a_clock_that_was_ahead(self) -> None:
+        queue = await self.open_queue()
+        ids = [
+            await self.add(queue, "eve@example.net", later=50),
+            await self.add(queue, "joe@example.net", later=HOUR),
+            await self.add(queue, "zoe@example.net", later=HOUR, hold_until=self.now + HOUR),
+        ]
+        # The store has its own clock, which may be a little later.
+        self.assertEqual(await queue.flush(now=self.now - 50, ahead=True), 0)
+        self.assertEqual(await queue.flush(now=self.now - 24 * HOUR, ahead=True), 2)
+        for id, least, most in ((ids[0], 1, 50), (ids[1], 60, 60)):
+            (recipient,) = (await queue.get_message(id=id)).recipients
+            self.assertEqual(recipient.state, RecipientState.QUEUED)
+            self.assertIn(recipient.next_time - self.now + 24 * HOUR, range(least, most + 1))
+        self.assertEqual(await self.states(queue, ids[2]), [RecipientState.SCHEDULED])
+        self.assertEqual(await queue.flush(now=self.now - 24 * HOUR, ahead=True), 0)
+
     async def test_what_a_clock_has_sent_too_early_waits_for_its_time(self) -> None:
         queue = await self.open_queue()
         until = self.now + HOUR

@@ -52,14 +52,13 @@ _FINISHED = (
 
 
 _FAILED_BEFORE = "r.state = 'deferred'"
-# It was due at once, or tried, at a time later than one.
+# It was due at once, or tried, or queued while it may be taken back, at a time later than one.
 _AHEAD = (
     "CASE r.state WHEN 'queued' THEN r.next_time WHEN 'deferred' THEN"
     " (SELECT json_extract(attempt, '$.time') FROM queue_attempt AS a WHERE a.message_id = r.message_id"
-    " AND a.recipient_id = r.id AND a.number = r.attempts) END > :ahead"
-)
-_HOLD_UNTIL = (
-    "(SELECT json_extract(envelope, '$.hold_until') FROM queue_message WHERE id = r.message_id)"
+    " AND a.recipient_id = r.id AND a.number = r.attempts)"
+    " WHEN 'scheduled' THEN CASE WHEN json_extract(m.envelope, '$.hold_until') IS NULL"
+    " THEN m.created END END > :ahead"
 )
 
 
@@ -321,8 +320,9 @@ def apply_flush(
     domains: set[str] = set()
     condition = _AHEAD if ahead else _FAILED_BEFORE
     sql = (
-        f"SELECT {RECIPIENT_COLUMNS}, {_HOLD_UNTIL} FROM queue_recipient r WHERE r.domain = :name"
-        f" AND r.next_time > :now AND {condition} LIMIT :limit"
+        f"SELECT {RECIPIENT_COLUMNS}, json_extract(m.envelope, '$.hold_until'), m.created"
+        " FROM queue_recipient r CROSS JOIN queue_message m ON m.id = r.message_id"
+        f" WHERE r.domain = :name AND r.next_time > :now AND {condition} LIMIT :limit"
     )
     values: dict[str, object] = {"now": now, "ahead": now + CLOCK_SLACK}
     names = connection.execute("SELECT name FROM queue_domain").fetchall()
@@ -330,9 +330,12 @@ def apply_flush(
         rows = connection.execute(
             sql, {**values, "name": name, "limit": MAX_FLUSHED - len(known)}
         ).fetchall()
-        for *columns, hold_until in rows:
+        for *columns, hold_until, created in rows:
             row = known[columns[0]] = RecipientRow(*columns)
-            updates.append(Update(row.id, *make_due(row.attempts, now, hold_until)))
+            left = 0
+            if row.state == "scheduled":
+                left = min((row.next_time or now) - created, CLOCK_SLACK)
+            updates.append(Update(row.id, *make_due(row.attempts, now + left, hold_until)))
             domains.add(name)
         if len(known) == MAX_FLUSHED:
             break
