@@ -15,15 +15,31 @@ This module needs no Twisted; psycopg is needed only by whoever uses PostgreSQL.
 from __future__ import annotations
 
 import json
+import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from mailkit.model import Envelope
 from mailkit.store.envelopes import dump_envelope, dump_recipient, load_envelope, load_recipient
 
 #: The table, and what is told of it by NOTIFY of PostgreSQL.
 TABLE = "mailkit_outbox"
+
+#: No number in an envelope is greater: the last second of the year 9999.
+MAX_NUMBER = 253_402_300_799
+
+# The simple types of its fields, and what may stand for each.
+_PLAIN: Mapping[Any, Any] = {
+    bool: bool,
+    float: (float, int),
+    int: int,
+    str: str,
+    NoneType: NoneType,
+}
 
 #: DDL for SQLite.
 SQLITE = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
@@ -78,13 +94,12 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     :param envelope: such as :func:`mailkit.smtp.client.make_envelope` makes.
     :param message: header and body, with CRLF line ends.
     :returns: its key, by which the queue knows it.
-    :raises ValueError: there are no recipients.
+    :raises ValueError: there are no recipients, or the envelope has what none can have.
     :raises TypeError: the message is no octets.
     """
     if not isinstance(message, bytes):
         raise TypeError(f"a message is octets, not {type(message).__name__}")
-    if not envelope.recipients:
-        raise ValueError("a message needs recipients")
+    _check(envelope)
     key = secrets.token_hex(16)
     values = key, dump(envelope), message
     if is_sqlite(connection):
@@ -113,8 +128,50 @@ def load(text: str) -> Envelope:
         fields = json.loads(text)
         envelope = load_envelope(json.dumps(fields["envelope"]))
         recipients = [load_recipient(json.dumps(each)) for each in fields["recipients"]]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"this is no envelope of ours: {error}") from error
-    if not recipients:
-        raise ValueError("the envelope has no recipients")
-    return replace(envelope, recipients=recipients)
+    envelope = replace(envelope, recipients=recipients)
+    _check(envelope)
+    return envelope
+
+
+def _check(envelope: Envelope) -> None:
+    """:raises ValueError: a field is of another type, or has what the queue cannot keep."""
+    for name, kind in _fields(Envelope).items():
+        if not _fits(value := getattr(envelope, name), kind):
+            raise ValueError(f"{name} of an envelope cannot be {value!r:.100}")
+    if not envelope.recipients or any(each.path.is_null for each in envelope.recipients):
+        raise ValueError("a message needs recipients")
+
+
+@lru_cache(maxsize=16)
+def _fields(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type that the fields of an envelope have."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in arguments)
+    if origin is None and kind in _PLAIN:
+        return isinstance(value, _PLAIN[kind]) and _is_kept(value)
+    if origin is None:
+        return isinstance(value, kind) and all(
+            _fits(getattr(value, name), each) for name, each in _fields(kind).items()
+        )
+    if not isinstance(value, (list, tuple) if origin is list else origin):
+        return False
+    if isinstance(value, Mapping):
+        keys, values = arguments
+        return all(_fits(key, keys) and _fits(each, values) for key, each in value.items())
+    return all(_fits(each, arguments[0]) for each in value)
+
+
+def _is_kept(value: object) -> bool:
+    if isinstance(value, str):
+        # UTF-8 has no surrogates.
+        return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
+    return not isinstance(value, (int, float)) or (
+        math.isfinite(value) and abs(value) <= MAX_NUMBER
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sqlite3
 import sys
@@ -65,6 +67,44 @@ class TableTests(SynchronousTestCase):
         self.assertRaises(TypeError, outbox.add, self.connection, envelope, text_message)
         for text in ("", "[]", "{}", '{"envelope": {}, "recipients": []}', "null"):
             self.assertRaises(ValueError, outbox.load, text)
+
+    def test_envelopes_that_no_queue_can_keep(self) -> None:
+        good = json.loads(outbox.dump(queue_envelope("eve@example.net", account="shop")))
+        self.assertEqual(outbox.load(json.dumps(good)).account, "shop")
+        for part, name, value in (
+            ("recipients", "to", [1, 2]),
+            ("recipients", "to", [None, None]),
+            ("recipients", "to", ["", ""]),
+            ("recipients", "to", ["e\ud800e", "example.net"]),
+            ("recipients", "parameters", 5),
+            ("recipients", "parameters", {"X": 5}),
+            ("recipients", "notify", [[1]]),
+            ("recipients", "notify", [1]),
+            ("recipients", "orcpt", [1, 2]),
+            ("recipients", "rrvs", ["x"]),
+            ("envelope", "from", [1, 2]),
+            ("envelope", "connection", [{}]),
+            ("envelope", "account", ["shop"]),
+            ("envelope", "transaction_id", {}),
+            ("envelope", "hold_until", "x"),
+            ("envelope", "hold_until", math.inf),
+            ("envelope", "hold_until", math.nan),
+            ("envelope", "hold_until", 10**30),
+            ("envelope", "hold_until", 1.5),
+            ("envelope", "priority", "x"),
+            ("envelope", "smtputf8", "x"),
+            ("envelope", "deliver_by", ["x", "R"]),
+            ("envelope", "history", [[1, 2]]),
+            ("envelope", "solicitation", [1]),
+        ):
+            bad = json.loads(json.dumps(good))
+            (bad[part][0] if part == "recipients" else bad[part])[name] = value
+            with self.assertRaises(ValueError, msg=f"{name} {value!r}"):
+                outbox.load(json.dumps(bad))
+        self.assertRaises(ValueError, outbox.load, "[" * 100_000)
+        envelope = queue_envelope("eve@example.net", hold_until=math.inf)
+        self.assertRaises(ValueError, outbox.add, self.connection, envelope, MESSAGE)
+        self.assertEqual(self.rows(), [])
 
     def test_settings(self) -> None:
         parse_outbox("sqlite:shop.sqlite")
