@@ -10,6 +10,8 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from socket import SHUT_RDWR, socket
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -36,6 +38,8 @@ MAX_PARALLEL = 10
 LOOK_INTERVAL = 1.0
 #: Seconds after trouble with the database, the queue or a row.
 TROUBLE_INTERVAL = 10.0
+#: Seconds after which a database that does not answer is left when it is to be closed.
+STOP_TIME = 5.0
 #: Characters of a reason that are kept.
 MAX_PROBLEM = 500
 
@@ -72,6 +76,9 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let the database go; it is opened again when it is needed."""
+
+    def break_off(self) -> None:
+        """End what the thread waits for, if that may take long; called in another one."""
 
     #: What these raise.
     errors: tuple[type[Exception], ...]
@@ -177,7 +184,11 @@ class PostgresSource(Source):
                 self._dsn, autocommit=True, connect_timeout=10, client_encoding="utf8"
             )
             try:
-                outbox.create_table(connection)
+                # To make one wants a right that whoever only moves rows need not have, also where
+                # there is one.
+                (name,) = connection.execute("SELECT to_regclass(%s)", [TABLE]).fetchone()
+                if name is None:
+                    outbox.create_table(connection)
                 connection.execute(f"LISTEN {TABLE}")
             except BaseException:
                 connection.close()
@@ -209,6 +220,17 @@ class PostgresSource(Source):
         if self._connection is not None:
             for _ in self._connection.notifies(timeout=LOOK_INTERVAL, stop_after=1):
                 pass
+
+    @override
+    def break_off(self) -> None:
+        # A request to the server to cancel would wait for the server, too.
+        connection = self._connection
+        if connection is not None:
+            with (
+                suppress(OSError, self._psycopg.Error),
+                socket(fileno=os.dup(connection.fileno())) as its_socket,
+            ):
+                its_socket.shutdown(SHUT_RDWR)
 
     @override
     def close(self) -> None:
@@ -284,9 +306,12 @@ class OutboxMover:
         self._reactor.removeSystemEventTrigger(self._trigger)
         if self._work is not None:
             self._work.cancel()
+        break_off = self._reactor.callLater(STOP_TIME, self._source.break_off)
         try:
             await self._in_thread(self._source.close)
         finally:
+            if break_off.active():
+                break_off.cancel()
             self._pool.stop()
 
     def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -10,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from mailkit import outbox
 from mailkit.model import Envelope
 from mailkit.smtp.client import make_envelope
+from mailkit.tap import outbox as moving
 from mailkit.tap.outbox import OutboxMover, parse_outbox
 from tests.interop.postgres import PostgresCase
 from tests.tap.test_outbox import MESSAGE, until
@@ -65,3 +68,37 @@ class PostgresTests(PostgresCase):
             [to for to, _, _ in self.submitted],
             ["eve@example.net", "joe@example.net", "sue@example.net"],
         )
+
+    async def test_whoever_moves_rows_need_not_make_tables(self) -> None:
+        with self.connection.transaction():
+            outbox.create_table(self.connection)
+            for sql in (
+                "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+                "CREATE ROLE mover LOGIN",
+                f"GRANT SELECT, UPDATE, DELETE ON {outbox.TABLE} TO mover",
+            ):
+                self.connection.execute(sql)
+        self.add("eve@example.net")
+        dsn = self.dsn.replace("user=shop", "user=mover")
+        mover = OutboxMover(parse_outbox(f"postgres:{dsn}"), self.submit, reactor)
+        mover.start()
+        self.addCleanup(mover.stop)
+        await until(lambda: len(self.submitted) == 1)
+
+    async def test_a_server_that_hangs_keeps_nobody_from_stopping(self) -> None:
+        with self.connection.transaction():
+            outbox.create_table(self.connection)
+            self.connection.execute("CREATE ROLE mover SUPERUSER LOGIN")
+        self.add("eve@example.net")
+        dsn = self.dsn.replace("user=shop", "user=mover")
+        mover = OutboxMover(parse_outbox(f"postgres:{dsn}"), self.submit, reactor)
+        mover.start()
+        await until(lambda: len(self.submitted) == 1)
+        with self.connection.transaction():
+            found = self.connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE usename = 'mover'"
+            ).fetchone()
+        os.kill(found[0], signal.SIGSTOP)
+        self.addCleanup(os.kill, found[0], signal.SIGCONT)
+        self.patch(moving, "STOP_TIME", 0.2)
+        await mover.stop()
