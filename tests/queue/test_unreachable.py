@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -258,6 +259,33 @@ class UnreachableTests(QueueTestCase):
         self.pass_time(360, step=1)
         self.assertEqual(len(alive.sent), 2)
         self.assertLess(len(self.transport.sent), 30)
+
+    async def test_how_often_it_looks_behind_those_that_failed(self) -> None:
+        """Many are looked through: not more than once in a while, also where the clock is set back."""
+        self.patch(manager, "LOOK", 5)
+        self.manager = await self.make_again(settings=QueueSettings(retry_rate=0.1))
+        for number in range(20):
+            await self.submit(f"eve@dead{number}.example")
+        self.pass_time(400, step=5)
+        times: list[float] = []
+        find_due = self.queue.find_due
+
+        async def find(now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
+            if limit == manager.LOOK_FAR:
+                times.append(self.clock.seconds())
+            return await find_due(now=now, limit=limit, exclude=exclude)
+
+        self.patch(self.queue, "find_due", find)
+        self.pass_time(20, step=0.5)
+        waits = [after - before for before, after in pairwise(times)]
+        self.assertGreaterEqual(len(waits), 2)
+        self.assertGreater(min(waits), manager.LOOK_INTERVAL - 1)
+        # Not by so much that what waits is taken to be of a clock that was ahead.
+        del times[:]
+        self.clock.rightNow -= 50
+        await self.submit("joe@dead0.example")
+        self.pass_time(10, step=0.5)
+        self.assertTrue(times)
 
     async def test_dead_domains_leave_room_for_others(self) -> None:
         await self.manager.stop()
