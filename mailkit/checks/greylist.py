@@ -107,7 +107,8 @@ class Greylisting(ClientCheck):
         key = attempt_key(network, envelope, recipient)
         value = await self._values.get_value(kind=ATTEMPT, key=key)
         first, passed = _numbers(value)
-        if value is None:
+        if value is None or (first > now and not passed):
+            # Never seen, or by a clock that was ahead, for which nobody waits.
             self._note(ATTEMPT, key, f"{now} 0", self._retry_window)
             return max(self._delay, 1)
         if not passed:

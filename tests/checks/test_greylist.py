@@ -74,6 +74,28 @@ class AttemptTests(GreylistCase):
         self.clock.advance(DAY - 1)
         self.assertTrue(self.attempt())
 
+    def test_an_attempt_of_a_clock_that_was_ahead_begins_anew(self) -> None:
+        """The client waits no longer than anybody else."""
+        # A store keeps it for as long as that clock said.
+        kept: dict[str, str] = {}
+
+        async def set_value(kind: str, key: str, value: str, seconds: float) -> None:
+            kept[kind + key] = value
+
+        async def get_value(kind: str, key: str) -> str | None:
+            return kept.get(kind + key)
+
+        self.patch(self.values, "set_value", set_value)
+        self.patch(self.values, "get_value", get_value)
+        self.clock.advance(30 * DAY)
+        self.assertFalse(self.attempt())
+        self.clock.rightNow -= 30 * DAY
+        self.assertFalse(self.attempt())
+        self.clock.advance(59)
+        self.assertFalse(self.attempt())
+        self.clock.advance(1)
+        self.assertTrue(self.attempt())
+
     def test_each_sender_and_recipient_is_another_attempt(self) -> None:
         self.check = self.make(allow_after=100)
         self.assertFalse(self.attempt())
