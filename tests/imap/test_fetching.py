@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import connection
+from mailkit.errors import NoSuchMessage
 from tests.imap.fakes import PlainAccount
 from tests.imap.messages import NESTED, PLAIN
 from tests.imap.support import Server, now, split_responses
@@ -336,6 +337,36 @@ class LargeMessageTests(SynchronousTestCase):
         mailbox.open_message = opened
         self.client.send(b"a FETCH 1 BODY.PEEK[]\r\n")
         self.assertTrue(self.client.closed)
+
+    def test_message_that_cannot_be_read_to_its_end(self) -> None:
+        """What follows would be taken for a part of it: the connection ends."""
+        mailbox = self.server.mailbox()
+        open_message = mailbox.open_message
+
+        async def opened(uid: int) -> Any:
+            file = await open_message(uid=uid)
+
+            class Broken:
+                seek, close = file.seek, file.close
+                reads = 0
+
+                def read(self, count: int) -> bytes:
+                    self.reads += 1
+                    if self.reads > 3:
+                        raise error
+                    data: bytes = file.read(count)
+                    return data
+
+            return Broken()
+
+        mailbox.open_message = opened
+        for error in (OSError(5, "I/O error"), NoSuchMessage()):
+            client = self.server.login("SELECT INBOX")
+            received = client.send(b"a FETCH 1 BODY.PEEK[]\r\n")
+            self.assertTrue(client.closed)
+            self.assertTrue(received.startswith(b"* 1 FETCH (BODY[] {"))
+            self.assertNotIn(b"a NO", received)
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
 
     def test_seen_is_set_in_groups_by_size(self) -> None:
         for _ in range(3):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap.handlers import urlauth
+from mailkit.imap.urlparts import URLPart
 from tests.imap.fakes import PlainAccount
 from tests.imap.messages import NESTED
 from tests.imap.support import Client, Server, ServerTestCase, now
@@ -46,6 +49,21 @@ class StoredTests(ServerTestCase):
         url = self.signed(ann)
         for client in (ann, bob):
             self.assertEqual(self.fetched(client, url), b"first")
+
+    def test_a_part_that_cannot_be_read_to_its_end(self) -> None:
+        ann, _ = self.prepare()
+        url = self.signed(ann)
+
+        def octets(part: URLPart) -> Iterator[bytes]:
+            yield b"f"
+            raise OSError(5, "I/O error")
+
+        self.patch(URLPart, "octets", octets)
+        received = ann.send(b'b URLFETCH "%b"\r\n' % url)
+        # Anything else would be taken for the rest of the literal.
+        self.assertTrue(received.endswith(b" {5}\r\nf"), received)
+        self.assertTrue(ann.closed)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_any_other_octet_is_another_url(self) -> None:
         ann, bob = self.prepare()

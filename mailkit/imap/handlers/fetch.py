@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from twisted.internet.defer import CancelledError
+
 from mailkit.connection import CHUNK
 from mailkit.errors import NoSuchMessage, UnknownTransferEncoding
 from mailkit.imap.condstore import FetchModifiers, parse_fetch_modifiers
@@ -406,15 +408,26 @@ class _Fetcher:
             if isinstance(piece, bytes):
                 await self.connection.send(piece)
                 continue
-            left = piece[-1] - piece[-2]
+            if not await self._send_large(content, piece):
+                # The size is promised already; nothing else can follow.
+                self.connection.abort()
+                return
+
+    async def _send_large(self, content: MessageContent, piece: tuple[int, int] | Slice) -> bool:
+        """False when less could be sent than was promised; the log tells why."""
+        left = piece[-1] - piece[-2]
+        try:
             for data in _read(content, piece):
                 left -= len(data)
                 await self.connection.send(data)
-            if left:
-                # The size is promised already; nothing else can follow.
-                self.connection.log.error("a message is shorter than it was")
-                self.connection.abort()
-                return
+        except CancelledError:
+            raise
+        except Exception:
+            self.connection.log.failure("a message could not be read to its end")
+            return False
+        if left:
+            self.connection.log.error("a message is shorter than it was")
+        return not left
 
 
 def _read(content: MessageContent, piece: tuple[int, int] | Slice) -> Iterator[bytes]:

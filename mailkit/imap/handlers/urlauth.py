@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import CancelledError
+
 from mailkit.errors import BadURL, MailError
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting
@@ -136,6 +138,13 @@ async def _fetch_urls(
                 connection.abort()
                 return
             await connection.send(b"\r\n")
+        except CancelledError:
+            raise
+        except Exception:
+            # What was begun cannot be ended.
+            connection.log.failure("a message could not be read to its end")
+            connection.abort()
+            return
         finally:
             part.close()
     await connection.complete("URLFETCH completed")
