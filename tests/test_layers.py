@@ -96,9 +96,9 @@ CLIENT_PURE = " ".join(
 
 #: The same of the IMAP client.
 IMAP_CLIENT_NAMES = (
-    "answers body commands connecting connection criteria errors fetched fetching following idle"
-    " limited mailboxes messages metadata names notify opening reader responses selected session sets"
-    " settings sharing survey sync text values"
+    "answers body commands connecting connection converted converting criteria errors fetched fetching"
+    " following idle limited mailboxes messages metadata names notify opening reader responses selected"
+    " session sets settings sharing survey sync text values"
 )
 IMAP_CLIENT_PURE = " ".join(f"mailkit.imap.client.{name}" for name in IMAP_CLIENT_NAMES.split())
 

@@ -70,7 +70,7 @@ _BEGINNING = 32
 _TAIL = 32
 # Text for people may end like a literal.
 _TEXT = re.compile(rb"\+|[^ ]+ (?:OK|NO|BAD|BYE|PREAUTH)(?: |\Z)", re.IGNORECASE)
-_FETCH = re.compile(rb"\* \d+ (?:UID)?FETCH ", re.IGNORECASE)
+_FETCH = re.compile(rb"\* \d+ (?:(?:UID)?FETCH|CONVERTED) ", re.IGNORECASE)
 _CONTENT = re.compile(
     rb"(?:(?:BODY|BINARY)\[[^\]\r\n]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?) ~?\{\d+\}\Z",
     re.IGNORECASE,

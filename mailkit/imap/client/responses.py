@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.converted import read_conversion, read_converted
 from mailkit.imap.client.errors import too_large
 from mailkit.imap.client.fetched import read_fetch
 from mailkit.imap.client.names import find_old_name
@@ -18,6 +19,8 @@ from mailkit.imap.client.values import (
     Branch,
     Capabilities,
     Continuation,
+    Conversion,
+    Converted,
     Enabled,
     Exists,
     Expunge,
@@ -57,6 +60,8 @@ Typed: TypeAlias = (
     | AuthorizedURLs
     | Capabilities
     | Continuation
+    | Conversion
+    | Converted
     | Enabled
     | Exists
     | Expunge
@@ -90,7 +95,7 @@ _THREAD_MARK = re.compile(rb"[()]|\d{1,10}(?!\d)")
 _AMOUNT = re.compile(rb"-?\d{1,20}(?!\d)")
 # Of what is passed over. Messages that come or go must be counted, and "+" is waited for.
 _TOO_LARGE = re.compile(
-    rb"(?:\* (?:(?P<number>\d{1,10}) (?=(?:UID)?FETCH )|(?!\d|VANISHED (?!\(EARLIER\))))"
+    rb"(?:\* (?:(?P<number>\d{1,10}) (?=(?:(?:UID)?FETCH|CONVERTED) )|(?!\d|VANISHED (?!\(EARLIER\))))"
     rb"|(?P<tag>[^ *+]+) (?=(?:OK|NO|BAD) ))(?P<name>[A-Z0-9-]+)[ \r\n]",
     re.IGNORECASE,
 )
@@ -237,6 +242,9 @@ def _numbered(text: Text) -> Typed:
         message.uid = number
         message.items.add("UID")
         return message
+    if name == b"CONVERTED" and number:
+        text.space()
+        return read_converted(text, number)
     return Unknown(name.decode("ascii"), b"%d %b" % (number, text.rest()))
 
 
@@ -568,6 +576,7 @@ _NAMED: dict[bytes, Callable[[Text], Typed]] = {
     b"NAMESPACE": _namespaces,
     b"ID": _identification,
     b"METADATA": _metadata,
+    b"CONVERSION": read_conversion,
     b"GENURLAUTH": _authorized,
     b"URLFETCH": _fetched_urls,
 }

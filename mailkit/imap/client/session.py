@@ -11,6 +11,7 @@ from mailkit.client.errors import ClientError
 from mailkit.client.security import TLSInfo
 from mailkit.imap.client.commands import Command, sort_keys
 from mailkit.imap.client.connection import Connection
+from mailkit.imap.client.converting import ConvertCommands
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import WrongState
 from mailkit.imap.client.following import Following
@@ -20,7 +21,6 @@ from mailkit.imap.client.opening import log_in_anew, open_connection
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
-from mailkit.imap.client.survey import SurveyCommands
 from mailkit.imap.client.values import Status
 from mailkit.query import All, Query
 from mailkit.wire.sasl_client import Credentials
@@ -28,7 +28,7 @@ from mailkit.wire.sasl_client import Credentials
 _ALL = All()
 
 
-class Session(SurveyCommands):
+class Session(ConvertCommands):
     """A connection to a server; :func:`~mailkit.imap.client.connect` makes one that is open.
 
     With ``async with`` it logs out at the end, or closes the connection where an error goes through.

@@ -366,11 +366,7 @@ class Message:
     def content(self, section: str = "") -> Content | None:
         """The octets of a section (``""``, ``HEADER``, ``1.2``, ...): of ``BODY[section]``, or decoded
         of ``BINARY[section]``."""
-        wanted = f"BODY[{section.upper()}]", f"BINARY[{section.upper()}]"
-        for name, content in self.sections.items():
-            if name.partition("<")[0] in wanted:
-                return content
-        return None
+        return _find_content(self.sections, section)
 
     @property
     def subject(self) -> str:
@@ -393,6 +389,62 @@ class Message:
         for content in self.sections.values():
             if content is not None:
                 content.close()
+
+
+class ConversionFailed(NamedTuple):
+    """Why a part could not be converted (RFC 5259 section 9)."""
+
+    #: For people.
+    text: str
+    #: ``BADPARAMETERS``, ``MISSINGPARAMETERS``, ``TEMPFAIL``, ...
+    code: str
+
+
+class Conversion(NamedTuple):
+    """CONVERSION (RFC 5259): media types between which a server converts."""
+
+    source: str
+    target: str
+    #: That may say how.
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass
+class Converted:
+    """CONVERTED (RFC 5259): parts of one message in another form, by item as the server names it."""
+
+    number: int
+    #: Of the command that it answers.
+    tag: bytes | None = None
+    uid: int | None = None
+    #: ``BINARY[1]``, ``BODY[HEADER]``.
+    sections: dict[str, Content | None] = field(default_factory=dict)
+    #: ``BINARY.SIZE[1]``, in octets.
+    sizes: dict[str, int] = field(default_factory=dict)
+    #: ``BODYPARTSTRUCTURE[1]``.
+    structures: dict[str, BodyPart] = field(default_factory=dict)
+    #: Items that are not known here, as they came.
+    others: dict[str, bytes] = field(default_factory=dict)
+    #: Items that could not be had.
+    failures: dict[str, ConversionFailed] = field(default_factory=dict)
+
+    def content(self, section: str = "") -> Content | None:
+        """The octets of a section, as :meth:`Message.content` gives them."""
+        return _find_content(self.sections, section)
+
+    def close(self) -> None:
+        """Forget the contents now."""
+        for content in self.sections.values():
+            if content is not None:
+                content.close()
+
+
+def _find_content(sections: Mapping[str, Content | None], section: str) -> Content | None:
+    wanted = f"BODY[{section.upper()}]", f"BINARY[{section.upper()}]"
+    for name, content in sections.items():
+        if name.partition("<")[0] in wanted:
+            return content
+    return None
 
 
 _PLAIN_FIELDS = (
