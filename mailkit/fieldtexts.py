@@ -7,11 +7,11 @@ opening, parsing or decoding anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from mailkit.folding import fold
-from mailkit.mime import MAX_HEADER_FIELDS, Header, decode_text, parse_header
+from mailkit.mime import MAX_HEADER_FIELDS, Header, decode_text, parse_header, unfold
 
 #: The fields, in lower case.
 FIELDS = (b"from", b"to", b"cc", b"bcc", b"subject", b"message-id")
@@ -43,7 +43,21 @@ def encode_field_texts(header: Header) -> list[bytes | None] | None:
 
     :returns: None for too much.
     """
-    found = header.pick(FIELDS)
+    return _encode_values(header.pick(FIELDS))
+
+
+def encode_found_texts(fields: Iterable[tuple[bytes, bytes, bytes]]) -> list[bytes | None] | None:
+    """The same of fields that :meth:`~mailkit.mime.Header.find` has found, others among them."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, _, value in fields:
+        name = name.lower()
+        if name in FIELDS:
+            found.setdefault(name, []).append(unfold(value))
+    return _encode_values(found)
+
+
+def _encode_values(found: Mapping[bytes, Sequence[bytes]]) -> list[bytes | None] | None:
+    """The texts of the unfolded values of :data:`FIELDS`."""
     values: list[bytes | None] = []
     octets = 0
     for name in FIELDS:

@@ -13,13 +13,14 @@ from mailkit.fieldtexts import (
     MAX_JOINED,
     MAX_KEPT,
     encode_field_texts,
+    encode_found_texts,
     encode_joined,
     encode_lines,
     encode_needle,
 )
 from mailkit.matching import Matcher
 from mailkit.mime import parse_header
-from mailkit.model import MessageInfo
+from mailkit.model import SUMMARY_FIELDS, MessageInfo
 from mailkit.query import HeaderContains
 
 INFO = MessageInfo(1, frozenset(), 0, 0, 1)
@@ -75,6 +76,14 @@ class FieldTextTests(SynchronousTestCase):
     def test_too_much_is_not_kept(self) -> None:
         header = parse_header(b"Subject: " + b"x" * (MAX_KEPT + 1))
         self.assertIsNone(encode_field_texts(header))
+
+    @given(st.lists(st.sampled_from([*PIECES, b"\nReferences: ", b"\nX: "]), max_size=20))
+    @settings(max_examples=400, deadline=None)
+    def test_fields_found_with_others(self, pieces: list[bytes]) -> None:
+        header = parse_header(b"".join(pieces))
+        fields = header.find(SUMMARY_FIELDS)
+        if fields is not None:
+            self.assertEqual(encode_found_texts(fields), encode_field_texts(header))
 
     @given(
         st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join),

@@ -23,6 +23,7 @@ from mailkit.mime.envelope import (
     envelope_octets,
     read_envelope,
     render_envelope,
+    summarize_fields,
     summarize_header,
 )
 from mailkit.mime.headers import (
@@ -117,6 +118,7 @@ __all__ = [
     "section_header",
     "section_range",
     "split_subject",
+    "summarize_fields",
     "summarize_header",
     "unfold",
 ]

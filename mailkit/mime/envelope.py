@@ -137,6 +137,14 @@ def summarize_header(header: Header, names: frozenset[bytes]) -> tuple[bytes, by
     fields = header.find(names)
     if fields is None:
         return envelope_octets(b"", header), header.raw_fields(names, blank_line=False)
+    return summarize_fields(fields)
+
+
+def summarize_fields(fields: Sequence[tuple[bytes, bytes, bytes]]) -> tuple[bytes, bytes]:
+    """The ENVELOPE value, and the raw octets of all these fields.
+
+    :param fields: as :meth:`Header.find` gives them, those of ENVELOPE among them.
+    """
     # The first one of each name counts.
     found = {name.lower(): value for name, _, value in reversed(fields)}
     values: list[bytes | None] = []

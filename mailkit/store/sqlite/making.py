@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from mailkit.errors import StoreCorrupt
-from mailkit.fieldtexts import encode_field_texts
+from mailkit.fieldtexts import encode_field_texts, encode_found_texts
 from mailkit.mime import (
     Header,
     Octets,
@@ -21,6 +21,7 @@ from mailkit.mime import (
     parse_header,
     parse_message,
     read_bodystructure,
+    summarize_fields,
     summarize_header,
 )
 from mailkit.model import SUMMARY_FIELDS
@@ -286,8 +287,17 @@ def make(bodies: BodyFiles, wanted: Wanted, jobs: Sequence[Job]) -> Made:
                 rows.append(row)
 
     def summarize(body_id: int, header: Header) -> None:
-        add(body_id, header)
-        made.summaries.append((body_id, from_header(header)))
+        fields = header.find(SUMMARY_FIELDS) if wanted == Wanted.HEADS else None
+        if fields is None:
+            add(body_id, header)
+            made.summaries.append((body_id, from_header(header)))
+            return
+        # One look at the header is enough for both.
+        envelope, octets = summarize_fields(fields)
+        made.summaries.append((body_id, Summary(envelope, b"", octets)))
+        texts = encode_found_texts(fields)
+        if texts is not None:
+            made.texts.append((body_id, *texts))
 
     if not wanted & Wanted.BODIES:
         every = summarize if wanted & Wanted.SUMMARIES else add
