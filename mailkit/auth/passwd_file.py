@@ -2,7 +2,8 @@
 
 A line is ``user:{SCHEME}hash:uid:gid:gecos:home:shell:extra``.
 Of the fields behind the hash only the extra ones are read, and of those ``user=NAME``, another
-name of the account, and ``nologin``, which lets mail in and the user not.
+name of the account, and ``nologin``, which lets mail in and the user not. So do those that restrict
+logins in a way that is not known here, such as ``allow_nets``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ MAX_LINE = 4096
 MAX_COMPLAINTS = 20
 #: Seconds in which the file is not looked at again.
 CHECK_SECONDS = 1.0
+
+#: Extra fields by which Dovecot lets a user in from some networks only, or not by this file.
+RESTRICTIONS = ("allow_nets", "allow_real_nets", "noauthenticate")
 
 # What cannot be the name of a user: RFC 4616 section 2, and what would be another field.
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f:]")
@@ -169,7 +173,7 @@ def _parse(octets: bytes, scheme: str) -> _Content:
             parsed = _parse_line(line.rstrip(b"\r"), scheme)
             if parsed is None:
                 continue
-            name, entry = parsed
+            name, entry, unknown = parsed
             if name in entries:
                 raise ValueError("this user stands above already")
             if len(entries) >= MAX_USERS:
@@ -179,11 +183,15 @@ def _parse(octets: bytes, scheme: str) -> _Content:
             complaints.append(f"line {number}: {error}")
         else:
             entries[name] = entry
+            if unknown:
+                text = f"line {number}: {unknown} is not known here, so this user cannot log in"
+                complaints.append(text)
     return _Content(entries, complaints)
 
 
-def _parse_line(line: bytes, scheme: str) -> tuple[str, _Entry] | None:
+def _parse_line(line: bytes, scheme: str) -> tuple[str, _Entry, str] | None:
     """
+    :returns: a user, and which extra field keeps him out because it is not known here.
     :raises ValueError: it is broken; the text never contains a part of it.
     """
     if not line.strip() or line.startswith(b"#"):
@@ -204,10 +212,13 @@ def _parse_line(line: bytes, scheme: str) -> tuple[str, _Entry] | None:
     stored = fields[1]
     # As in /etc/shadow: a hash that begins so is locked.
     if not stored or stored[0] in "!*" or "nologin" in extra:
-        return name, _Entry(account, None)
+        return name, _Entry(account, None), ""
+    unknown = next((field for field in RESTRICTIONS if field in extra), "")
+    if unknown:
+        return name, _Entry(account, None), unknown
     stored = with_scheme(stored, scheme)
     find_scheme(stored)
-    return name, _Entry(account, stored)
+    return name, _Entry(account, stored), ""
 
 
 def _extra_fields(fields: Sequence[str]) -> list[str]:

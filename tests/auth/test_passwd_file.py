@@ -84,6 +84,29 @@ class PasswdFileTests(FileTestCase):
             },
         )
 
+    async def test_who_may_come_from_some_networks_only_does_not_come_in(self) -> None:
+        """Dovecot's files say so; to let them in from everywhere would be worse."""
+        base = self.open(
+            "ann:{PLAIN}x::::::userdb_x=1 allow_nets=192.0.2.0/24,2001:db8::/32\n"
+            "bob:{PLAIN}x::::::allow_real_nets=192.0.2.1\n"
+            "joe:{PLAIN}x::::::noauthenticate\n"
+            "sue:{PLAIN}x::::::userdb_allow_nets=192.0.2.1\n"
+        )
+        with capturedLogs() as logs:
+            found = [await base.find_login(login=name) for name in ("ann", "bob", "joe", "sue")]
+        self.assertEqual(
+            [login and (login.account, login.password_hash) for login in found],
+            [("ann", None), ("bob", None), ("joe", None), ("sue", "{PLAIN}x")],
+        )
+        told = [formatEvent(event).partition(", ")[2] for event in logs]
+        self.assertEqual(
+            told,
+            [
+                f"line {number}: {field} is not known here, so this user cannot log in"
+                for number, field in enumerate(passwd_file.RESTRICTIONS, 1)
+            ],
+        )
+
     async def test_names_without_domain_are_of_the_domains_of_the_base(self) -> None:
         base = self.open("ann:{PLAIN}x\nann@example.net:{PLAIN}y\n", domains=("example.org",))
         self.assertEqual(await self.found(base, "ann@example.org"), "ann@example.org")
