@@ -22,9 +22,9 @@ class ClockSteps:
         self._monotonic = monotonic
         self._offset = seconds() - monotonic()
 
-    def went_back(self) -> bool:
-        """Whether the clock was set back by more than a minute since this was asked before."""
+    def seconds_back(self) -> float:
+        """By how much the clock was set back since this was asked before; 0 for up to a minute."""
         offset = self._seconds() - self._monotonic()
-        back = self._offset - offset > CLOCK_SLACK
+        back = self._offset - offset
         self._offset = offset
-        return back
+        return back if back > CLOCK_SLACK else 0.0

@@ -338,7 +338,7 @@ class QueueManager:
                 await self._queue.end_attempts()
                 await self._unreachable.recall(self._queue)
                 self._recalled = True
-            if self._steps.went_back() or not self._corrected:
+            if self._steps.seconds_back() or not self._corrected:
                 self._corrected = False
                 await self._correct_times(now)
                 self._corrected = True

@@ -18,6 +18,7 @@ from mailkit.coroutines import run
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectoryAdmin
 from mailkit.tap.children import SENDS, Child, spawn
+from mailkit.tap.clock_watch import ClockWatch
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import SettingError, StartError, readable_errors
 from mailkit.tap.ftp_settings import parse_ftp_settings
@@ -108,6 +109,8 @@ class TwistdService(MailService):
             reluctance=reluctance,
         )
         self._place = options.place
+        # Not where a service is part of another program, whose timers are its own.
+        self._clock_watch = ClockWatch(self._reactor)
         # Stops listening to SIGHUP.
         self._hangups: Callable[[], None] = lambda: None
         for number, (name, listener, endpoint) in enumerate(options.list_endpoints()):
@@ -126,6 +129,7 @@ class TwistdService(MailService):
     def startService(self) -> None:
         with self._readable_errors():
             super().startService()
+        self._clock_watch.start()
         self._hangups = reload_at_hangup(self.tls_reloader)
         # With other checkers, whoever logs in gets an account.
         if self._factories and not self._checkers and self._store_name != "memory:":
@@ -136,6 +140,7 @@ class TwistdService(MailService):
     @override
     def stopService(self) -> Deferred[None]:
         self._hangups()
+        self._clock_watch.stop()
         return super().stopService()
 
     async def _tell_of_no_accounts(self) -> None:

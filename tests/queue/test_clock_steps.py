@@ -93,10 +93,10 @@ class ClockTests(QueueTestCase):
     def test_only_steps_back(self) -> None:
         steps = ClockSteps(self.clock.seconds, lambda: 0.0)
         for step, back in (
-            (DAY, False),
-            (-CLOCK_SLACK, False),
-            (-CLOCK_SLACK - 1, True),
-            (0, False),
+            (DAY, 0.0),
+            (-CLOCK_SLACK, 0.0),
+            (-CLOCK_SLACK - 1, CLOCK_SLACK + 1.0),
+            (0, 0.0),
         ):
             self.clock.rightNow += step
-            self.assertEqual(steps.went_back(), back)
+            self.assertEqual(steps.seconds_back(), back)

@@ -1,0 +1,65 @@
+"""Timers of a process whose clock is set back, while nothing else happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.tap import clock_watch
+from mailkit.tap.clock_watch import ClockWatch
+
+from ..support import PATIENCE
+
+HOUR = 3600.0
+
+
+class ClockWatchTests(SynchronousTestCase):
+    def test_timers_set_before_come_at_their_time(self) -> None:
+        clock = Clock()
+        clock.advance(10 * HOUR)
+        came: list[str] = []
+        watch = ClockWatch(clock)
+        clock.callLater(30, came.append, "before")
+        clock.callLater(HOUR - 10, came.append, "long before")
+        clock.rightNow -= HOUR
+        clock.callLater(40, came.append, "since")
+        watch.hurry(HOUR)
+        for seconds, what in ((29, []), (1, ["before"]), (10, ["before", "since"])):
+            clock.advance(seconds)
+            self.assertEqual(came, what)
+        clock.advance(HOUR - 51)
+        self.assertEqual(len(came), 2)
+        clock.advance(1)
+        self.assertEqual(came[2:], ["long before"])
+
+    def test_it_is_noticed_where_nothing_happens(self) -> None:
+        """A reactor of its own, which would wait for an hour."""
+        self.patch(clock_watch, "LOOK_INTERVAL", 0.01)
+        reactor: Any = SelectReactor()
+        behind = 0.0
+        reactor.seconds = lambda: time.time() - behind
+        watch = ClockWatch(reactor)
+        came: list[str] = []
+
+        def set_back() -> None:
+            nonlocal behind
+            behind = HOUR
+
+        def end(why: str) -> None:
+            came.append(why)
+            reactor.stop()
+
+        too_late = threading.Timer(PATIENCE, reactor.callFromThread, (end, "too late"))
+        too_late.start()
+        reactor.callWhenRunning(watch.start)
+        reactor.callWhenRunning(set_back)
+        reactor.callLater(0.1, end, "in time")
+        reactor.run(installSignalHandlers=False)
+        too_late.cancel()
+        watch.stop()
+        self.assertEqual(came, ["in time"])
