@@ -91,7 +91,7 @@ class Asked:
             self._answer = response
             return True
         # Servers may write the name otherwise, or leave items out.
-        if named or (_alike(response.name, self._name) and not self._named):
+        if named or (folded(response.name) == folded(self._name) and not self._named):
             self._other, self._named = response, named
         elif not (self._news or len(self._strange) > 1):
             self._strange.append(response)
@@ -107,8 +107,6 @@ class Asked:
         return found
 
 
-def _alike(*names: str) -> bool:
-    first, second = (
-        unicodedata.normalize("NFKC", name).casefold().rstrip("/.\\") for name in names
-    )
-    return first == second
+def folded(name: str) -> str:
+    """What names have in common that a server may mean the same mailbox by."""
+    return unicodedata.normalize("NFKC", name).casefold().rstrip("/.\\")

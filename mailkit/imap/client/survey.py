@@ -4,9 +4,9 @@ them more than their names (RFC 5819, RFC 9590), and a search of them all (RFC 7
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from mailkit.imap.client.answers import Asked, Listed
+from mailkit.imap.client.answers import Asked, Listed, folded
 from mailkit.imap.client.commands import Command, Part, astring, atom
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.messages import MessageCommands
@@ -19,6 +19,7 @@ SCOPES = ("selected", "inboxes", "personal", "subscribed")
 #: The same with names.
 NAMED_SCOPES = ("mailboxes", "subtree", "subtree-one")
 _ALL = All()
+_T = TypeVar("_T")
 
 
 class Surveyed(NamedTuple):
@@ -78,16 +79,31 @@ class _Answer:
 
     def found(self) -> list[Surveyed]:
         """The mailboxes, in the order of the server."""
+        listings = self._listed.found
+        asked = _by_listing(listings, self._statuses)
+        entries = _by_listing(listings, self._entries)
         found = []
-        for listing in self._listed.found:
-            name = listing.name
-            # Some list names with the separator behind them.
-            bare = name.removesuffix(listing.separator or "")
-            asked = self._statuses.get(name) or self._statuses.get(bare)
-            status = asked.found if asked is not None else None
-            entries = self._entries.get(name) or self._entries.get(bare, {})
-            found.append(Surveyed(listing, status.items if status is not None else None, entries))
+        for listing in listings:
+            of_it = asked.get(listing.name)
+            status = of_it.found if of_it is not None else None
+            items = status.items if status is not None else None
+            found.append(Surveyed(listing, items, entries.get(listing.name, {})))
         return found
+
+
+def _by_listing(listings: Iterable[Listing], told: Mapping[Any, _T]) -> dict[str, _T]:
+    """What was told of mailboxes, by their names in LIST."""
+    # Some list names with the separator behind them.
+    names = {each.name: each.name.removesuffix(each.separator or "") for each in listings}
+    known = {*names, *names.values()}
+    # Servers may write a name otherwise, such as Inbox.Sent with the prefix INBOX of a namespace.
+    others = {folded(name): value for name, value in told.items() if name and name not in known}
+    found: dict[str, _T] = {}
+    for name, bare in names.items():
+        value = told.get(name) or told.get(bare) or others.get(folded(name))
+        if value is not None:
+            found[name] = value
+    return found
 
 
 class SurveyCommands(MessageCommands):

@@ -107,9 +107,9 @@ class ListTests(SurveyTestCase):
         self.assertIn(MailboxStatus("a", {"MESSAGES": 2}), heard)
         self.assertIn(MailboxStatus("a", {"MESSAGES": 1, "UIDNEXT": 2}), heard)
 
-    def test_a_separator_behind_the_name(self) -> None:
+    def told(self, answer: bytes) -> dict[str, Any]:
+        """What is known of the mailboxes of some server."""
         names = b"IMAP4rev1 LIST-EXTENDED LIST-STATUS"
-        answer = b'* LIST () "/" foo/\r\n* STATUS foo (MESSAGES 3)\r\n'
         wire = Wire(
             Script(
                 (b"LOGIN ann@example.org secret", b"TAG OK [CAPABILITY %b] in\r\n" % names),
@@ -119,8 +119,26 @@ class ListTests(SurveyTestCase):
             settings=SETTINGS,
         )
         wire.run(wire.session.open())
-        (found,) = wire.run(wire.session.survey(status=["MESSAGES"]))
-        self.assertEqual((found.listing.name, found.status), ("foo/", {"MESSAGES": 3}))
+        found = wire.run(wire.session.survey(status=["MESSAGES"]))
+        return {each.listing.name: each.status for each in found}
+
+    def test_a_separator_behind_the_name(self) -> None:
+        answer = b'* LIST () "/" foo/\r\n* STATUS foo (MESSAGES 3)\r\n'
+        self.assertEqual(self.told(answer), {"foo/": {"MESSAGES": 3}})
+
+    def test_the_prefix_of_a_namespace(self) -> None:
+        for listed, named in ((b"INBOX.a", b"INBOX.a"), (b"Inbox.a", b"INBOX.a")):
+            answer = (
+                b'* LIST () "." INBOX\r\n* STATUS INBOX (MESSAGES 1)\r\n'
+                b'* LIST () "." %b\r\n* STATUS %b (MESSAGES 2)\r\n' % (listed, named)
+            )
+            expected = {"INBOX": {"MESSAGES": 1}, listed.decode(): {"MESSAGES": 2}}
+            self.assertEqual(self.told(answer), expected)
+
+    def test_names_that_are_nearly_the_same(self) -> None:
+        """One that cannot be opened does not get what was told of the other."""
+        answer = b'* LIST (\\NoSelect) "/" A\r\n* LIST () "/" a\r\n* STATUS a (MESSAGES 3)\r\n'
+        self.assertEqual(self.told(answer), {"A": None, "a": {"MESSAGES": 3}})
 
     def test_servers_without_it(self) -> None:
         self.start(without=["LIST-METADATA"])
