@@ -368,7 +368,8 @@ class QueueingDelivery(RoutingDelivery):
 def _may_be_feedback(start: bytes) -> bool:
     """Whether a message may be a feedback report, which is one of the parts of a multipart."""
     # The body of most others is left alone.
-    header = start[: start.find(b"\r\n\r\n") + 1 or None]
+    end = start.find(b"\r\n\r\n")
+    header = start if end < 0 else start[:end]
     # "in" asks whether it is a number first, which costs an exception.
     return header.lower().find(b"multipart") >= 0 and start.lower().find(b"feedback-report") >= 0
 
