@@ -36,6 +36,25 @@ class EmbedServerTests(ExamplesCase):
 
 
 @pytest.mark.slow
+class AvatarTests(ExamplesCase):
+    def test_the_delivery_knows_who_has_logged_in(self) -> None:
+        (port,) = free_ports(1)
+        command = [sys.executable, str(EXAMPLES / "receive_avatar.py")]
+        with (
+            self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]),
+            smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client,
+        ):
+            client.sendmail("bob@example.net", ["console@example.org"], MESSAGE)
+            with self.assertRaises(smtplib.SMTPRecipientsRefused):
+                client.sendmail("bob@example.net", ["ann@example.org"], MESSAGE)
+            client.login("guest", "password")
+            client.sendmail("bob@example.net", ["console@example.org"], MESSAGE)
+        lines = (self.directory / "log").read_text().splitlines()
+        users = [line.partition(" bob@example.net ")[0] for line in lines]
+        self.assertEqual(users, ["()", "b'guest'"])
+
+
+@pytest.mark.slow
 class AsyncioTests(ExamplesCase):
     def test_a_coroutine_of_asyncio_gets_every_mail(self) -> None:
         (port,) = free_ports(1)
