@@ -360,7 +360,8 @@ class MemoryLoginRecords:
             self._suspend(attempt, keys, now)
             return 0.0
         was_pending = self._pending[attempt] > 0
-        self._pending -= Counter((attempt,))
+        if was_pending:
+            self._pending -= Counter((attempt,))
         for records, key in self._tables(keys):
             record = records.get(key)
             if record is not None and record.judging:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from twisted.cred.credentials import ICredentials, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from zope.interface import Interface
@@ -54,6 +54,10 @@ from mailkit.wire.sasl import (
 #: Logins of a factory that are judged to the end at the same time though their clients have gone; more
 #: have failed.
 MAX_ABANDONED = 16
+#: Seconds for which they are; who is not judged then has failed.
+ABANDONED_SECONDS = 60.0
+
+_REFUSED = (LoginFailed, AuthenticationFailed, AuthorizationFailed)
 
 
 class _Right(NamedTuple):
@@ -315,7 +319,7 @@ class LoginConnection(CompressingConnection):
             avatar, logout, username, acting_for = await _unless_cancelled(judging)
             outcome = LoginOutcome.SUCCESS
             self._come_in(logout)
-        except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
+        except _REFUSED as error:
             outcome = LoginOutcome.FAILURE
             self._failed_logins += 1
             account = getattr(error, "account", "")
@@ -379,6 +383,7 @@ class LoginConnection(CompressingConnection):
                 if factory.abandoned > MAX_ABANDONED:
                     judging.cancel()
                 else:
+                    judging.addTimeout(ABANDONED_SECONDS, clock)
                     await guard.suspend(attempt, clock)
                 right = await judging
                 if right is None:
@@ -386,12 +391,7 @@ class LoginConnection(CompressingConnection):
                     raise CancelledError
                 outcome = LoginOutcome.SUCCESS
                 right.logout()
-            except (
-                LoginFailed,
-                AuthenticationFailed,
-                AuthorizationFailed,
-                CancelledError,
-            ) as error:
+            except (*_REFUSED, CancelledError, TimeoutError) as error:
                 outcome = LoginOutcome.FAILURE
                 account = getattr(error, "account", "")
                 factory.login_log.tell(clock, facts, "failed", account, "hung-up")

@@ -16,7 +16,7 @@ from mailkit.auth.portal import make_portal
 from mailkit.coroutines import pause, run
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.interfaces import IPasswordVerifier
-from mailkit.login import MAX_ABANDONED
+from mailkit.login import ABANDONED_SECONDS, MAX_ABANDONED
 from mailkit.store.memory import MemoryStore
 from tests.line_protocol import Transport
 
@@ -131,3 +131,12 @@ class HangingUpTests(SynchronousTestCase):
                 connection.connectionLost(Failure(ConnectionError()))
         told = [event["reason"] for event in events if "outcome" in event]
         self.assertEqual((told, self.base.cancelled), (["hung-up"], 1))
+
+    def test_a_base_that_never_answers(self) -> None:
+        self.base.taken = 1000
+        self.assertEqual(self.hang_up(b"secret", 1), [])
+        with capturedLogs() as events:
+            self.clock.advance(ABANDONED_SECONDS)
+        told = [event["reason"] for event in events if "outcome" in event]
+        self.assertEqual((told, self.base.cancelled), (["hung-up"], 1))
+        self.assertEqual((self.factory.abandoned, len(self.clock.getDelayedCalls())), (0, 0))
