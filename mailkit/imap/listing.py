@@ -143,8 +143,9 @@ class Listing:
             attributes.append("\\Noselect")
         if self._children:
             attributes.append("\\HasChildren" if name in self._parents else "\\HasNoChildren")
-        if self._special_use and info is not None and info.special_use:
-            attributes.append(info.special_use)
+        use = info.special_use if self._special_use and info is not None else None
+        if use and render.is_attribute(use):
+            attributes.append(use)
         if name in self._subscriptions:
             attributes.append("\\Subscribed")
         return attributes

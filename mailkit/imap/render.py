@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import compress, islice
@@ -37,16 +38,26 @@ _MINUTES = tuple(b" %02d:%02d:" % divmod(minute, 60) for minute in range(1440))
 _SECONDS = tuple(b"%02d +0000" % second for second in range(60))
 
 
+# What does not end a flag, or the response: a backend may know keywords that are no atoms.
+is_attribute = re.compile(r"\\?[^\x00-\x20\x7f(){\"\\]+").fullmatch
+
+
+def _told(flags: Iterable[str]) -> bytes:
+    """Flags with a space between; those that have no name here are left out."""
+    return " ".join(filter(is_attribute, flags)).encode("ascii", "replace")
+
+
 @lru_cache(maxsize=4096)
 def render_flags(flags: Flags) -> bytes:
     """``\\Answered \\Seen $Forwarded``: system flags first, without parentheses."""
-    return " ".join(sort_flags(flags)).encode("ascii", "replace")
+    return _told(sort_flags(flags))
 
 
 @lru_cache(maxsize=1024)
 def render_recent_flags(flags: Flags) -> bytes:
     """The same for a message that is \\Recent in this session."""
-    return b"\\Recent " + render_flags(flags) if flags else b"\\Recent"
+    told = render_flags(flags)
+    return b"\\Recent " + told if told else b"\\Recent"
 
 
 def sort_flags(flags: Iterable[str]) -> list[str]:
@@ -163,7 +174,7 @@ def utf8_line(text: str) -> bytes:
 
 def flag_line(keywords: Sequence[str]) -> bytes:
     """The FLAGS response for the system flags and some keywords."""
-    return b"* FLAGS (%b)\r\n" % " ".join((*SYSTEM_FLAGS, *keywords)).encode("ascii", "replace")
+    return b"* FLAGS (%b)\r\n" % _told((*SYSTEM_FLAGS, *keywords))
 
 
 _DEFINED = " ".join((*SYSTEM_FLAGS, *COMMON_KEYWORDS)).encode("ascii")
@@ -177,7 +188,7 @@ def selected_flags(keywords: Sequence[str], writable: bool, rights: Rights = ALL
     """
     flags = _DEFINED
     if keywords:
-        flags = b"%b %b" % (_DEFINED, " ".join(keywords).encode("ascii", "replace"))
+        flags = _told((*SYSTEM_FLAGS, *COMMON_KEYWORDS, *keywords))
     if not writable or not rights & {"s", "w", "t"}:
         return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS ()] No flags can be changed\r\n" % flags
     if rights != ALL_RIGHTS:
@@ -191,8 +202,8 @@ def selected_flags(keywords: Sequence[str], writable: bool, rights: Rights = ALL
 def _permanent_flags(keywords: Sequence[str], rights: Rights) -> bytes:
     """RFC 4314 section 5.1.1: what may be changed here."""
     flags = [*SYSTEM_FLAGS, *COMMON_KEYWORDS, *keywords, "\\*"]
-    names = " ".join(flag for flag in flags if right_for(flag) in rights)
-    return b"* OK [PERMANENTFLAGS (%b)] You may change these\r\n" % names.encode("ascii", "replace")
+    names = _told(flag for flag in flags if right_for(flag) in rights)
+    return b"* OK [PERMANENTFLAGS (%b)] You may change these\r\n" % names
 
 
 def nstring8(value: bytes | None) -> bytes:

@@ -139,8 +139,9 @@ def _tell_name(
 ) -> None:
     """The LIST response of SELECT."""
     attributes = []
-    if selection.special_use and b"SPECIAL-USE" in connection.extensions:
-        attributes.append(selection.special_use)
+    use = selection.special_use
+    if use and b"SPECIAL-USE" in connection.extensions and render.is_attribute(use):
+        attributes.append(use)
     if selection.subscribed:
         attributes.append("\\Subscribed")
     if given is not None:
