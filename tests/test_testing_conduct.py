@@ -14,13 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.hooks import MailHook, MailSession, Result
 from mailkit.interfaces import IMailbox, IMailStore, IQueueingStore
-from mailkit.model import AppendMessage
+from mailkit.model import AppendMessage, Envelope, Recipient
 from mailkit.queue.values import QueuedRecipient, RecipientState, Report, Update
 from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.store.memory_queue import MemoryQueue
-from mailkit.testing import MailboxContract, QueueContract, fill_directory
+from mailkit.testing import HookContract, MailboxContract, QueueContract, fill_directory
 from tests.test_testing import MemoryStoreTests, ReadOnlyMailbox, run, wrap
 
 
@@ -260,6 +261,22 @@ class LineEndingMailboxTests(MailboxContract):
         return LineEndingMailbox([b"\r\n".join(lines).rstrip() + b"\r\n" for lines in texts])
 
 
+class AddsRecipients(MailHook):
+    """Changes the envelope by itself."""
+
+    @override
+    def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Result:
+        envelope.recipients.append(recipient)
+        return None
+
+
+class AddsRecipientsTests(HookContract):
+    """Not collected."""
+
+    async def make_hook(self) -> AddsRecipients:
+        return AddsRecipients()
+
+
 class FaultTests(SynchronousTestCase):
     def spoilt(self, owner: type, name: str, fault: Any, contract: type, test: str) -> str:
         """What the contract test says of it; nothing where it passes."""
@@ -286,6 +303,10 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual((result.failures, result.errors, result.skipped), ([], [], []))
         self.patch(LineEndingMailboxTests, "keeps_octets", True)
         self.assertEqual(len(run(LineEndingMailboxTests, test).failures), 1)
+
+    def test_hooks_that_change_the_envelope_by_themselves(self) -> None:
+        ((_, told),) = run(AddsRecipientsTests, "test_an_ordinary_message").failures
+        self.assertIn("changed by answers, not in the step rcpt", told)
 
     def test_queues_that_forget_are_found(self) -> None:
         for owner, name, fault, test in QUEUE_FAULTS:

@@ -67,10 +67,16 @@ class Client:
 
     async def ask(self, step: Step, **arguments: Any) -> Sequence[Answer]:
         """What the hook answers, checked; nothing where it lacks the step."""
+        before = _kept(arguments.get("envelope"))
         try:
             result = await self._case.wait_for(self.begin(step, **arguments))
         except MailError as error:
             return [Defer(error.text) if error.temporary else Reject(error.text)]
+        self._case.assertEqual(
+            _kept(arguments.get("envelope")),
+            before,
+            f"the envelope is changed by answers, not in the step {step.value}",
+        )
         if step in (Step.DELIVERED, Step.DISCONNECT):
             self._case.assertFalse(result, f"nobody listens to what {step.value} answers")
             return []
@@ -126,17 +132,16 @@ class Client:
             octets = file.read()
         if _ends(await self.ask(Step.HEADER, envelope=envelope, fields=_fields(octets))):
             return
-        before = (envelope.reverse_path, list(envelope.recipients))
         await self.ask(Step.MESSAGE, envelope=envelope, message=content)
-        self._case.assertEqual(
-            (envelope.reverse_path, list(envelope.recipients)),
-            before,
-            "the envelope is changed by answers",
-        )
         with content.open() as file:
             self._case.assertEqual(file.read(), octets, "the message is changed by answers")
         outcomes = [Outcome(recipient) for recipient in envelope.recipients]
         await self.ask(Step.DELIVERED, envelope=envelope, outcomes=outcomes)
+
+
+def _kept(envelope: Envelope | None) -> object:
+    """What no step changes by itself."""
+    return envelope and (envelope.reverse_path, list(envelope.recipients))
 
 
 class HookContract(Contract):
