@@ -19,7 +19,8 @@ import json
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.logger import Logger
@@ -38,6 +39,11 @@ MAX_BACKLOG = 1_000_000
 TIMEOUT = 30.0
 #: Seconds after which an event is given up that nobody takes.
 LIFETIME = 3 * 86_400
+#: Events over that age that nobody takes, one behind the other: then all that are so old are given
+#: up at once, for nobody is there, and each would cost :data:`TIMEOUT`.
+MAX_GIVEN_UP = 50
+#: Events that are looked at in one step to be given up.
+_MAX_DROPPED = 1000
 #: Seconds between tries; the last one goes on.
 INTERVALS = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18_000.0)
 #: Seconds after which is looked for what another process has done.
@@ -166,6 +172,13 @@ def _date(seconds: int) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+class _Refused(NamedTuple):
+    """An event that was posted, and not taken."""
+
+    event: QueueEvent
+    problem: str
+
+
 @dataclass
 class _Receiver:
     """What is known of one webhook while it is at work."""
@@ -178,6 +191,8 @@ class _Receiver:
     #: Events of the batch at hand that have been taken.
     taken: set[int] = field(default_factory=set)
     failures: int = 0
+    #: Events that were given up, with none between them that was taken.
+    given_up: int = 0
 
 
 class WebhookSender:
@@ -279,36 +294,92 @@ class WebhookSender:
             await self._queue.acknowledge(listener=name, through=last - MAX_BACKLOG)
             return True
         pending = [event for event in events if event.id not in receiver.taken]
-        failed = False
-        while pending and not failed and self._running:
+        refused: list[_Refused] = []
+        given_up: list[_Refused] = []
+        while pending and not refused and self._running:
             part, pending = pending[:MAX_PARALLEL], pending[MAX_PARALLEL:]
-            tasks = [Deferred.fromCoroutine(self._post(receiver, event)) for event in part]
-            try:
-                done = await gatherResults(tasks, consumeErrors=True)
-            except (CancelledError, FirstError) as error:
-                for task in tasks:
-                    task.cancel()
-                if isinstance(error, FirstError):
-                    failure: Any = error.subFailure
-                    raise failure.value from None
-                raise
-            receiver.taken |= {event.id for event, took in zip(part, done, strict=True) if took}
-            failed = not all(done)
+            for event, answer in zip(part, await self._post_part(receiver, part), strict=True):
+                if isinstance(answer, str) and not self._is_old(event):
+                    refused.append(_Refused(event, answer))
+                    continue
+                receiver.taken.add(event.id)
+                if isinstance(answer, str):
+                    given_up.append(_Refused(event, answer))
+                    receiver.given_up += 1
+                elif answer:
+                    receiver.given_up = 0
+        await self._acknowledge(receiver, events)
+        receiver.failures = receiver.failures + 1 if refused or given_up else 0
+        if refused:
+            self._tell(receiver, refused[0], "not taken", len(refused))
+        if given_up:
+            count = len(given_up)
+            if receiver.given_up >= MAX_GIVEN_UP:
+                count += await self._drop_old(receiver)
+            self._tell(receiver, given_up[0], "given up, not taken", count)
+        return not refused
+
+    async def _post_part(
+        self, receiver: _Receiver, part: Sequence[QueueEvent]
+    ) -> Sequence[bool | str]:
+        """Post some events at the same time; gives what :meth:`_post` says of each."""
+        tasks = [Deferred.fromCoroutine(self._post(receiver, event)) for event in part]
+        try:
+            return await gatherResults(tasks, consumeErrors=True)
+        except (CancelledError, FirstError) as error:
+            for task in tasks:
+                task.cancel()
+            if isinstance(error, FirstError):
+                failure: Any = error.subFailure
+                raise failure.value from None
+            raise
+
+    async def _acknowledge(self, receiver: _Receiver, events: Sequence[QueueEvent]) -> None:
+        """Let go of events up to the first one that is still to be taken."""
         through = 0
         for event in events:
             if event.id not in receiver.taken:
                 break
             through = event.id
         if through:
-            await self._queue.acknowledge(listener=name, through=through)
+            await self._queue.acknowledge(listener=receiver.webhook.url, through=through)
             receiver.taken = {number for number in receiver.taken if number > through}
-        receiver.failures = receiver.failures + 1 if failed else 0
-        return not failed
 
-    async def _post(self, receiver: _Receiver, event: QueueEvent) -> bool:
-        """Post one event; gives whether it is done with."""
+    async def _drop_old(self, receiver: _Receiver) -> int:
+        """Give up all events that are old; gives how many the receiver would have got."""
+        name, count = receiver.webhook.url, 0
+        while True:
+            events: Sequence[QueueEvent] = await self._queue.list_events(
+                listener=name, limit=_MAX_DROPPED
+            )
+            old = list(takewhile(self._is_old, events))
+            if old:
+                await self._queue.acknowledge(listener=name, through=old[-1].id)
+                count += sum(map(receiver.webhook.wants, old))
+            if len(old) < _MAX_DROPPED:
+                return count
+
+    def _is_old(self, event: QueueEvent) -> bool:
+        """Whether an event is given up when it is not taken."""
+        age: float = self._reactor.seconds() - event.time
+        return age > LIFETIME
+
+    def _tell(self, receiver: _Receiver, first: _Refused, what: str, count: int) -> None:
+        """Log once what became of some events."""
+        self.log.warn(
+            "event {id} of message {message} {what} by {url}: {problem}; so are {others} others",
+            id=first.event.id,
+            message=first.event.message,
+            what=what,
+            url=receiver.webhook.url,
+            problem=first.problem,
+            others=count - 1,
+        )
+
+    async def _post(self, receiver: _Receiver, event: QueueEvent) -> bool | str:
+        """Post one event, if it is wanted; gives whether it was, or what went wrong."""
         if not receiver.webhook.wants(event):
-            return True
+            return False
         message: QueuedMessage | None
         try:
             message = await self._queue.get_message(id=event.message)
@@ -316,20 +387,9 @@ class WebhookSender:
             message = None
         if message is not None and message.envelope.reverse_path.is_null:
             # Reports of our own, which nobody has submitted.
-            return True
+            return False
         problem = await self._request(receiver, event, describe(event, message))
-        if problem is None:
-            return True
-        over: bool = self._reactor.seconds() - event.time > LIFETIME
-        self.log.warn(
-            "event {id} of message {message} not taken by {url}: {problem}{end}",
-            id=event.id,
-            message=event.message,
-            url=receiver.webhook.url,
-            problem=problem,
-            end="; given up" if over else "",
-        )
-        return over
+        return True if problem is None else problem
 
     async def _request(self, receiver: _Receiver, event: QueueEvent, body: bytes) -> str | None:
         """Post a body; gives what went wrong."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit._typing import override
@@ -21,6 +22,7 @@ from mailkit.queue.webhooks import (
     EVENTS,
     INTERVALS,
     LIFETIME,
+    MAX_GIVEN_UP,
     MAX_PARALLEL,
     Webhook,
     WebhookSender,
@@ -34,6 +36,12 @@ from .support import START, QueueTestCase, reply
 
 URL = "https://app.example.org/mail"
 SECRET = b"0123456789abcdef01234567"
+
+
+def logger_of(lines: list[str]) -> Logger:
+    """Puts what is logged into a list."""
+    observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+    return Logger(observer=observer)
 
 
 class ScriptedPoster(Poster):
@@ -272,6 +280,49 @@ class TroubleTests(WebhookTestCase):
         self.pass_time(LIFETIME + 12 * 3600, 600)
         self.assertEqual(await self.queue.list_events(listener=URL, limit=1), [])
         self.assertLess(len(self.app.requests), 80)
+
+    async def test_nobody_is_there_for_days(self) -> None:
+        # Each of them alone would wait for an answer, and the log would have a line for each.
+        lines: list[str] = []
+        self.patch(WebhookSender, "log", logger_of(lines))
+        self.app.answer = "no answer in 30 seconds"
+        for number in range(2 * MAX_GIVEN_UP):
+            await self.submit(f"{number}@example.net")
+        await self.sender.stop()
+        self.clock.advance(LIFETIME + 1)
+        await self.submit("new@example.net")
+        self.app.requests.clear()
+        lines.clear()
+        self.sender = self.start_sender(Webhook(URL, [SECRET]))
+        self.clock.advance(0)
+        self.assertEqual(len(self.app.requests), MAX_GIVEN_UP + 2)
+        waiting = await self.queue.list_events(listener=URL, limit=9)
+        self.assertEqual([str(each.recipient.path) for each in waiting], ["new@example.net"] * 2)
+        self.assertEqual(len([line for line in lines if "given up" in line]), 1, lines)
+        self.assertIn(f"{4 * MAX_GIVEN_UP - 1} others", lines[0])
+        self.assertEqual(len(lines), 2, lines)
+
+    async def test_events_that_are_refused_take_no_old_ones_along(self) -> None:
+        original = self.app.post
+
+        async def choosy(fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
+            status = await original(fields, content)
+            return 500 if b"sue@" in self.app.requests[-1][1] else status
+
+        self.app.answer = 500
+        for number in range(MAX_GIVEN_UP):
+            await self.submit("sue@example.net")
+            await self.submit(f"{number}@example.net")
+        await self.sender.stop()
+        self.clock.advance(LIFETIME + 1)
+        self.app.requests.clear()
+        self.app.answer = 200
+        self.app.post = choosy  # type: ignore[method-assign]
+        self.sender = self.start_sender(Webhook(URL, [SECRET]))
+        self.clock.advance(0)
+        del self.app.post
+        self.assertEqual(len(self.app.requests), 4 * MAX_GIVEN_UP)
+        self.assertEqual(await self.queue.list_events(listener=URL, limit=1), [])
 
     async def test_after_a_restart(self) -> None:
         self.app.answer = 500
