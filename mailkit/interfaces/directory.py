@@ -138,6 +138,17 @@ class IQuotaDirectory(Interface):
         :raises NoSuchAccount: there is none.
         """
 
+    def get_own_limits(
+        account: str | None,
+    ) -> Awaitable[tuple[int | None, int | None, int | None]]:
+        """What ``set_quota`` was given last: ``max_octets``, ``max_messages``, ``max_mailboxes``.
+
+        Each is 0 for no limit, None for that of all accounts.
+
+        :param account: None for the limits of all accounts that have none of their own.
+        :raises NoSuchAccount: there is none.
+        """
+
 
 class IAdministratorDirectory(Interface):
     """A directory that knows accounts whose users may look after the accounts of others.

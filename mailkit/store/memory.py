@@ -358,6 +358,9 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
         else:
             self._account(account).limits = limits
 
+    async def get_own_limits(self, account: str | None) -> AccountLimits:
+        return self.default_limits if account is None else self._account(account).limits
+
     # IFileQuotaDirectory
 
     async def get_file_quota(self, account: str) -> tuple[int | None, int | None]:

@@ -18,9 +18,13 @@ DEFAULT = "default"
 @click.command("quota")
 @click.argument("address", required=False)
 @click.option("--default", "everybody", is_flag=True, help="Set limits for all other accounts.")
-@click.option("--storage", metavar="SIZE", help="What mail may take: 5G, or none for no limit.")
-@click.option("--messages", metavar="N", help="How many messages there may be, or none.")
-@click.option("--mailboxes", metavar="N", help="How many mailboxes there may be, or none.")
+@click.option(
+    "--storage",
+    metavar="SIZE",
+    help="What mail may take: 5G; none for no limit, default for what --default says.",
+)
+@click.option("--messages", metavar="N", help="How many messages there may be; none, default.")
+@click.option("--mailboxes", metavar="N", help="How many mailboxes there may be; none, default.")
 @click.option(
     "--files",
     metavar="SIZE[,N]",
@@ -39,17 +43,22 @@ def quota(
 ) -> None:
     """Show or set how much mail and files ADDRESS may have.
 
-    With SIZE or N the other limits go back to those of --default unless they are given too; those of
-    mail and those of files are apart. Files keep to new limits from the next login on.
+    Limits of mail that are not named stay as they are; --files sets both of its own. Files keep to
+    new limits from the next login on.
     """
     if (address is None) is not everybody:
         raise click.UsageError("give an ADDRESS, or --default for the accounts without own limits")
-    mail = storage, messages, mailboxes
-    limits = (
-        _limit("--storage", storage, parse_size),
-        _limit("--messages", messages, parse_count),
-        _limit("--mailboxes", mailboxes, parse_count),
-    )
+    named = {
+        place: _limit(option, text, parse)
+        for place, (option, text, parse) in enumerate(
+            (
+                ("--storage", storage, parse_size),
+                ("--messages", messages, parse_count),
+                ("--mailboxes", mailboxes, parse_count),
+            )
+        )
+        if text is not None
+    }
     of_files = _file_limits(files)
 
     async def work(directory: Any) -> None:
@@ -57,13 +66,14 @@ def quota(
 
         has_mail = IQuotaDirectory.providedBy(directory)
         has_files = IFileQuotaDirectory.providedBy(directory)
-        if not has_mail and (mail != (None, None, None) or not has_files):
+        if not has_mail and (named or not has_files):
             raise SettingError(f"{store} has no quotas")
         if files is not None and not has_files:
             raise SettingError(f"{store} has no quotas of files")
         name = None if address is None else await find_account(directory, address)
-        if mail != (None, None, None):
-            octets, count, boxes = limits
+        if named:
+            own = await directory.get_own_limits(account=name)
+            octets, count, boxes = (named.get(place, limit) for place, limit in enumerate(own))
             await directory.set_quota(
                 account=name, max_octets=octets, max_messages=count, max_mailboxes=boxes
             )
@@ -75,7 +85,7 @@ def quota(
                 await _show_mail(directory, name)
             if has_files:
                 await _show_files(directory, name)
-        elif mail == (None, None, None) and files is None:
+        elif not named and files is None:
             raise click.UsageError("--default needs --storage, --messages, --mailboxes or --files")
 
     administer(store, work, about=address or "")
@@ -95,9 +105,9 @@ async def _show_files(directory: Any, account: str) -> None:
     click.echo(f"files and directories: {_or_default(files)}")
 
 
-def _limit(option: str, text: str | None, parse: Callable[[str], int]) -> int | None:
-    """What ``set_quota`` takes: 0 for ``none``, None for what was not given."""
-    if text is None:
+def _limit(option: str, text: str, parse: Callable[[str], int]) -> int | None:
+    """What ``set_quota`` takes: 0 for ``none``, None for ``default``."""
+    if text == DEFAULT:
         return None
     try:
         return parse_limit(text, parse)

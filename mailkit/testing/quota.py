@@ -82,6 +82,24 @@ class QuotaTests(DirectoryBase):
             await directory.get_quota(account="eve@example.org")
         with self.assertRaises(NoSuchAccount):
             await directory.set_quota(account="eve@example.org", max_octets=1, max_messages=1)
+        with self.assertRaises(NoSuchAccount):
+            await directory.get_own_limits(account="eve@example.org")
+
+    async def test_own_limits_are_those_that_were_set(self) -> None:
+        directory = await self.open_quotas()
+        for account in (None, ANN):
+            own = await directory.get_own_limits(account=account)
+            self.assertEqual(tuple(own), (None, None, None))
+        await directory.set_quota(account=None, max_octets=900, max_messages=0, max_mailboxes=99)
+        await directory.set_quota(account=ANN, max_octets=0, max_messages=None, max_mailboxes=20)
+        for account, limits in (
+            (None, (900, 0, 99)),
+            (ANN, (0, None, 20)),
+            ("Ann@Example.ORG", (0, None, 20)),
+            (BOB, (None, None, None)),
+        ):
+            own = await directory.get_own_limits(account=account)
+            self.assertEqual(tuple(own), limits)
 
     async def test_room_for_a_message(self) -> None:
         directory = await self.open_quotas()

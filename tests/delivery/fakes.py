@@ -72,6 +72,11 @@ class FakeQuotaDirectory(FakeDirectory):
     ) -> None:
         raise NotImplementedError
 
+    async def get_own_limits(
+        self, account: str | None
+    ) -> tuple[int | None, int | None, int | None]:
+        raise NotImplementedError
+
 
 @implementer(IMailStore)
 class FakeStore:

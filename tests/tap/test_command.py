@@ -254,6 +254,29 @@ class QuotaTests(CommandTestCase):
             + files_lines("as the server says", "as the server says"),
         )
 
+    def test_limits_that_are_not_named_stay(self) -> None:
+        self.add()
+        quota = "account", "quota", ANN
+        self.succeed(*quota, "--storage", "5k", "--messages", "100", "--mailboxes", "50")
+        shown = self.succeed(*quota, "--mailboxes", "200")
+        self.assertIn("storage: 0 octets of 5120\nmessages: 0 of 100\nmailboxes: 6 of 200\n", shown)
+        shown = self.succeed(*quota, "--messages", "none")
+        self.assertIn(
+            "storage: 0 octets of 5120\nmessages: 0 of no limit\nmailboxes: 6 of 200\n", shown
+        )
+        default = "account", "quota", "--default"
+        self.succeed(*default, "--storage", "1k", "--messages", "10")
+        self.succeed(*default, "--mailboxes", "20")
+        # No limit is one of her own, too, and goes before that of all.
+        self.assertEqual(self.succeed(*quota), shown)
+        shown = self.succeed(*quota, "--storage", "default", "--messages", "default")
+        self.assertIn("storage: 0 octets of 1024\nmessages: 0 of 10\nmailboxes: 6 of 200\n", shown)
+        self.succeed(*default, "--storage", "none")
+        shown = self.succeed(*quota, "--mailboxes", "default")
+        self.assertIn(
+            "storage: 0 octets of no limit\nmessages: 0 of 10\nmailboxes: 6 of 20\n", shown
+        )
+
     def test_files(self) -> None:
         self.add()
         quota = "account", "quota", ANN

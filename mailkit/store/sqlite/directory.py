@@ -47,13 +47,13 @@ from mailkit.store.sqlite.access import (
     get_entries,
 )
 from mailkit.store.sqlite.app_passwords import AppPasswordTables
-from mailkit.store.sqlite.changes import Change, find_account
+from mailkit.store.sqlite.changes import Change, account_columns, find_account
 from mailkit.store.sqlite.file_quotas import FileQuotaTables
 from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.maildrops import MaildropTables
 from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
-from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
+from mailkit.store.sqlite.rows import MAIL_LIMITS, QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.scram import ScramTables
 from mailkit.store.sqlite.second_factors import SecondFactorTables
@@ -299,6 +299,18 @@ class DirectoryBase(
         await self.apply(
             partial(changes.set_quota, account, max_octets, max_messages, max_mailboxes)
         )
+
+    async def get_own_limits(
+        self, account: str | None
+    ) -> tuple[int | None, int | None, int | None]:
+        if account is not None:
+            octets, messages, mailboxes = account_columns(
+                self.connection(), account, ", ".join(MAIL_LIMITS)
+            )
+            return octets, messages, mailboxes
+        stored = dict(self.connection().execute("SELECT name, value FROM setting").fetchall())
+        octets, messages, mailboxes = map(stored.get, MAIL_LIMITS)
+        return octets, messages, mailboxes
 
     async def list_administrators(self) -> Sequence[str]:
         rows = self.connection().execute(

@@ -26,7 +26,7 @@ from mailkit.store.sqlite.access import (
 from mailkit.store.sqlite.changes import find_account
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox
-from mailkit.store.sqlite.rows import mailbox_note
+from mailkit.store.sqlite.rows import MAIL_LIMITS, mailbox_note
 from mailkit.wire.domains import canonical_domain
 
 
@@ -114,11 +114,7 @@ def set_quota(
     if account is None:
         connection.executemany(
             "INSERT OR REPLACE INTO setting VALUES (?, ?)",
-            [
-                ("max_octets", max_octets),
-                ("max_messages", max_messages),
-                ("max_mailboxes", max_mailboxes),
-            ],
+            zip(MAIL_LIMITS, (max_octets, max_messages, max_mailboxes), strict=True),
         )
     else:
         account_id, _ = find_account(connection, account)

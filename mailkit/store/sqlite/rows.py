@@ -25,10 +25,12 @@ _IN_RANGE = f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN
 _LISTED = "mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))"
 _IN_LIST = f"SELECT {COLUMNS} FROM message WHERE {_LISTED} ORDER BY uid"
 
+#: Limits of accounts: columns of theirs, and settings for all accounts.
+MAIL_LIMITS = ("max_octets", "max_messages", "max_mailboxes")
 #: What is selected for the limits of accounts; NULL for none.
 QUOTA_LIMITS = ", ".join(
     f"nullif(ifnull({name}, (SELECT value FROM setting WHERE name = '{name}')), 0)"
-    for name in ("max_octets", "max_messages", "max_mailboxes")
+    for name in MAIL_LIMITS
 )
 #: Octets and number of an account's messages, and the number of its mailboxes.
 USAGE = (
