@@ -149,15 +149,28 @@ class SQLUsers:
         values = dict(zip(columns, row, strict=True))
         stored = values[PASSWORD] if PASSWORD in values else row[0]
         account = next((values[each] for each in ACCOUNTS if values.get(each)), name)
-        if isinstance(stored, (bytes, bytearray, memoryview)):
-            stored = bytes(stored).decode("utf-8", "replace")
+        try:
+            account = _text(account)
+        except UnicodeDecodeError:
+            self.log.error("the database names an account for {name} that is no text", name=name)
+            raise TemporaryFailure from None
         return Login(
-            complete_name(canonical_name(str(account)), self._domains),
-            with_scheme(str(stored), self._scheme) if stored else None,
+            complete_name(canonical_name(account), self._domains),
+            with_scheme(_text(stored, "replace"), self._scheme) if stored else None,
         )
 
     async def close(self) -> None:
         self._sessions.close()
+
+
+def _text(value: Any, errors: str = "strict") -> str:
+    """What a column has: drivers give some kinds of text as octets.
+
+    :raises UnicodeDecodeError: octets that are no text, unless ``errors`` says otherwise.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", errors)
+    return str(value)
 
 
 class _Sessions(ConnectedWorkers[Any]):

@@ -104,7 +104,7 @@ class SQLUsersTests(DatabaseTestCase):
             ("ann", "secret", "Boss@Example.ORG"),
             ("bob", None),
             ("joe", "{SSHA}x", ""),
-            ("eve", b"{SHA}x"),
+            ("eve", b"{SHA}x", b"Eve@example.org"),
         )
         base = self.make("SELECT account, password FROM users WHERE name = %n", scheme="PLAIN")
         found = {name: await base.find_login(login=name) for name in ("ann", "bob", "joe", "eve")}
@@ -114,7 +114,7 @@ class SQLUsersTests(DatabaseTestCase):
                 "ann": ("boss@example.org", "{PLAIN}secret"),
                 "bob": ("bob", None),
                 "joe": ("joe", "{SSHA}x"),
-                "eve": ("eve", "{SHA}x"),
+                "eve": ("eve@example.org", "{SHA}x"),
             },
         )
 
@@ -126,6 +126,11 @@ class SQLUsersTests(DatabaseTestCase):
             found = await base.find_login(login=login)
             self.assertEqual(found and found.account, "ann@example.org")
         self.assertIsNone(await base.find_login(login="ann@example.net"))
+
+    async def test_an_account_whose_name_is_no_text_is_nobodys(self) -> None:
+        self.fill(("ann", "x", b"\xff@example.org"))
+        base = self.make("SELECT account, password FROM users WHERE name = %n")
+        self.assertIn("account", await self.failure(base))
 
     async def test_several_rows_are_nobody(self) -> None:
         self.fill(("ann", "x"), ("ann", "y"))
