@@ -47,7 +47,6 @@ MAX_PASSWORD_FILE = 4096
 # RFC 4511 appendix A: what a bind may end with that says something of the user alone.
 _SUCCESS = 0
 _REFUSALS = frozenset({19, 32, 34, 48, 49, 53})
-_NO_SUCH_OBJECT = 32
 
 _PLAIN = re.compile(r"[^A-Za-z0-9]")
 
@@ -258,8 +257,11 @@ class _Sessions(ConnectedWorkers[Any]):
         found = [e for e in connection.response or () if e["type"] == "searchResEntry"]
         if len(found) > 1:
             raise UnusableAnswer("the search finds several entries for one user")
-        if code not in (_SUCCESS, _NO_SUCH_OBJECT):
-            raise _ServerTrouble(f"the search ends with {connection.result['description']}")
+        if code != _SUCCESS:
+            # noSuchObject (RFC 4511 appendix A.2), too: it is the place that is not there, or not to be
+            # seen, which says nothing of the user.
+            description = connection.result["description"]
+            raise _ServerTrouble(f"the search below {where.search!r} ends with {description}")
         if not found:
             return None
         attributes = found[0]["raw_attributes"]

@@ -165,6 +165,14 @@ class LDAPTests(SlapdCase):
         self.secret.write_text("wrong")
         self.assertIn(SEARCHER, await self.failure(self.make(**self.searching())))
 
+    async def test_a_place_that_is_not_there_says_nothing_of_users(self) -> None:
+        """A mistake in the settings, or a copy of the directory that is not loaded yet."""
+        base = self.make(**self.searching(search="ou=persons,dc=example,dc=org"))
+        with capturedLogs() as logs, self.assertRaises(TemporaryFailure):
+            await base.find_login(login=ANN)
+        self.assertIn("ou=persons", formatEvent(logs[-1]))
+        self.assertIn("noSuchObject", formatEvent(logs[-1]))
+
     async def test_several_entries_are_nobody(self) -> None:
         base = self.make(**self.searching(filter="(|(mail=%u)(sn=x))"))
         self.assertIn("several entries", await self.failure(base))
