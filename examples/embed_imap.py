@@ -3,13 +3,22 @@
 import sys
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
-from twisted.internet import endpoints, reactor
+from twisted.internet import defer, endpoints, error, task
 
 from mailkit.auth.portal import make_portal
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.store.memory import MemoryStore
 
 users = InMemoryUsernamePasswordDatabaseDontUse(**{"ann@example.org": b"secret"})
-portal = make_portal(MemoryStore(), [users])
-endpoints.serverFromString(reactor, sys.argv[1]).listen(IMAPFactory(portal))
-reactor.run()
+factory = IMAPFactory(make_portal(MemoryStore(), [users]))
+
+
+async def main(reactor, endpoint):
+    try:
+        await endpoints.serverFromString(reactor, endpoint).listen(factory)
+    except error.CannotListenError as taken:
+        sys.exit(str(taken))
+    await defer.Deferred()
+
+
+task.react(main, sys.argv[1:])

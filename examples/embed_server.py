@@ -6,6 +6,7 @@ import sys
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 
 from mailkit.auth.passwords import hash_password
@@ -35,14 +36,17 @@ async def main(reactor, directory, smtp, submission, imap):
         return LocalMessageDelivery(store, store, account)
 
     portal = make_portal(store, deliveries=deliver)
-    for endpoint, factory in (
-        (smtp, SMTPFactory(portal)),
-        (submission, SubmissionFactory(portal)),
-        (imap, IMAPFactory(portal)),
-    ):
-        await serverFromString(reactor, endpoint).listen(factory)
+    try:
+        for endpoint, factory in (
+            (smtp, SMTPFactory(portal)),
+            (submission, SubmissionFactory(portal)),
+            (imap, IMAPFactory(portal)),
+        ):
+            await serverFromString(reactor, endpoint).listen(factory)
+    except CannotListenError as error:
+        sys.exit(str(error))
     await Deferred()
 
 
 if __name__ == "__main__":
-    task.react(lambda *arguments: Deferred.fromCoroutine(main(*arguments)), sys.argv[1:])
+    task.react(main, sys.argv[1:])

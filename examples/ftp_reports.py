@@ -6,9 +6,10 @@ import time
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet import reactor
-from twisted.internet.defer import succeed
+from twisted.internet import task
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from zope.interface import implementer
 
 from mailkit.errors import ReadOnly
@@ -59,5 +60,15 @@ class Reports:
 
 
 checker = InMemoryUsernamePasswordDatabaseDontUse(ann=b"secret")
-serverFromString(reactor, sys.argv[1]).listen(FTPFactory(Portal(Reports(), [checker])))
-reactor.run()
+factory = FTPFactory(Portal(Reports(), [checker]))
+
+
+async def main(reactor, endpoint):
+    try:
+        await serverFromString(reactor, endpoint).listen(factory)
+    except CannotListenError as error:
+        sys.exit(str(error))
+    await Deferred()
+
+
+task.react(main, sys.argv[1:])

@@ -11,8 +11,9 @@ from twisted.internet import asyncioreactor
 # Before anything imports the reactor, which is this event loop from then on.
 asyncioreactor.install(asyncio.new_event_loop())
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.smtp.protocol import SMTPFactory
@@ -42,5 +43,14 @@ async def take(envelope, message):
 
 delivery = CallableDelivery(take, domains=["example.org"])
 factory = SMTPFactory(delivery_portal(delivery))
-endpoints.serverFromString(reactor, sys.argv[1]).listen(factory)
-reactor.run()
+
+
+async def main(reactor, endpoint):
+    try:
+        await endpoints.serverFromString(reactor, endpoint).listen(factory)
+    except CannotListenError as error:
+        sys.exit(str(error))
+    await Deferred()
+
+
+task.react(main, sys.argv[1:])

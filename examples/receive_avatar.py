@@ -4,7 +4,9 @@ import sys
 
 from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchRecipient
@@ -40,6 +42,15 @@ class ConsoleRealm:
 
 
 users = InMemoryUsernamePasswordDatabaseDontUse(guest=b"password")
-portal = Portal(ConsoleRealm(), [AllowAnonymousAccess(), users])
-endpoints.serverFromString(reactor, sys.argv[1]).listen(SMTPFactory(portal))
-reactor.run()
+factory = SMTPFactory(Portal(ConsoleRealm(), [AllowAnonymousAccess(), users]))
+
+
+async def main(reactor, endpoint):
+    try:
+        await endpoints.serverFromString(reactor, endpoint).listen(factory)
+    except CannotListenError as error:
+        sys.exit(str(error))
+    await Deferred()
+
+
+task.react(main, sys.argv[1:])

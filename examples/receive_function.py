@@ -5,7 +5,9 @@ import email.policy
 import sqlite3
 import sys
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MessageRefused
@@ -29,5 +31,14 @@ async def open_ticket(envelope, message):
 
 delivery = CallableDelivery(open_ticket, domains=["support.example.org"])
 factory = SMTPFactory(delivery_portal(delivery))
-endpoints.serverFromString(reactor, sys.argv[1]).listen(factory)
-reactor.run()
+
+
+async def main(reactor, endpoint):
+    try:
+        await endpoints.serverFromString(reactor, endpoint).listen(factory)
+    except CannotListenError as error:
+        sys.exit(str(error))
+    await Deferred()
+
+
+task.react(main, sys.argv[1:])

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from twisted.internet import asyncioreactor
+from twisted.internet.error import CannotListenError
 
 
 @contextlib.asynccontextmanager
@@ -56,8 +57,11 @@ async def main(endpoint):
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with mail_server(endpoint, take, ["example.org"]):
-        await ended.wait()
+    try:
+        async with mail_server(endpoint, take, ["example.org"]):
+            await ended.wait()
+    except CannotListenError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class ExamplesCase(SynchronousTestCase):
 
 class EmbedIMAPTests(ExamplesCase):
     def test_is_short(self) -> None:
-        self.assert_short("embed_imap.py", 15)
+        self.assert_short("embed_imap.py", 24)
 
     def test_serves_imap(self) -> None:
         (port,) = free_ports(1)
@@ -136,7 +136,7 @@ class EmbedIMAPTests(ExamplesCase):
 
 class FTPReportsTests(ExamplesCase):
     def test_is_short(self) -> None:
-        self.assert_short("ftp_reports.py", 64)
+        self.assert_short("ftp_reports.py", 74)
 
     def test_serves_files(self) -> None:
         (port,) = free_ports(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import smtplib
+import socket
 import subprocess
 import sys
 
@@ -33,6 +34,40 @@ class EmbedServerTests(ExamplesCase):
                 with imaplib.IMAP4("127.0.0.1", ports[2], timeout=PATIENCE) as client:
                     client.login("ann@example.org", "secret")
                     self.assertEqual(client.select(), ("OK", [b"%d" % (first + 1)]))
+
+
+@pytest.mark.slow
+class BusyPortTests(ExamplesCase):
+    def test_a_port_that_is_taken_ends_the_program_with_a_line(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            endpoint = f"tcp:{port}:interface=127.0.0.1"
+            programs = {
+                name: subprocess.Popen(
+                    [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+                    cwd=self.directory,
+                    env=environment(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for name, arguments in {
+                    "embed_imap": [endpoint],
+                    "embed_server": ["mail", *[endpoint] * 3],
+                    "ftp_reports": [endpoint],
+                    "receive_asyncio": [endpoint],
+                    "receive_avatar": [endpoint],
+                    "receive_function": [endpoint],
+                    "receive_lifespan": [endpoint],
+                }.items()
+            }
+            for name, program in programs.items():
+                with self.subTest(name), program:
+                    self.addCleanup(program.kill)
+                    _, told = program.communicate(timeout=PATIENCE)
+                    (line,) = told.splitlines()
+                    self.assertIn(f"Couldn't listen on 127.0.0.1:{port}", line)
+                    self.assertEqual(program.returncode, 1)
 
 
 @pytest.mark.slow
