@@ -6,6 +6,7 @@ A handler that need not wait is a plain function; one that must returns its coro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from mailkit.errors import (
     AuthenticationFailed,
     AuthorizationFailed,
     MailError,
+    NoSuchMailbox,
     ReadOnly,
 )
-from mailkit.interfaces import IMailAccount, IMaildropDirectory, IWritableMailbox
+from mailkit.interfaces import IMailAccount, IMailbox, IMaildropDirectory, IWritableMailbox
 from mailkit.login import SASLExchange
 from mailkit.model import POP3_DELETED, FlagOp, MaildropLimits
 from mailkit.pop3.grammar import (
@@ -135,13 +137,9 @@ async def _update(
     # RFC 1939 section 6: whatever comes of it, the lock is released and the connection ends.
     try:
         for index, uids in deleted.items():
-            mailbox = connection.mailboxes[index]
-            if not IWritableMailbox.providedBy(mailbox):
-                raise ReadOnly
-            if connection.maildrop_settings.keep:
-                await mailbox.store_flags(uids=uids, op=FlagOp.ADD, flags=_HIDDEN)
-            else:
-                await mailbox.expunge(uids=uids)
+            # One that is gone has taken its messages along.
+            with suppress(NoSuchMailbox):
+                await _remove(connection, connection.mailboxes[index], uids)
         reply = _goodbye(connection, maildrop)
     except MailError as error:
         reason = translate(error.text, connection.session.language)
@@ -157,6 +155,15 @@ async def _update(
             "Some deleted messages were not removed: internal error", "SYS/TEMP"
         )
     connection.end_session(reply)
+
+
+async def _remove(connection: POP3Connection, mailbox: IMailbox, uids: Sequence[int]) -> None:
+    if not IWritableMailbox.providedBy(mailbox):
+        raise ReadOnly
+    if connection.maildrop_settings.keep:
+        await mailbox.store_flags(uids=uids, op=FlagOp.ADD, flags=_HIDDEN)
+    else:
+        await mailbox.expunge(uids=uids)
 
 
 def _goodbye(connection: POP3Connection, maildrop: Maildrop) -> bytes:

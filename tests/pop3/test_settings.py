@@ -198,6 +198,18 @@ class MailboxesTests(SettingsCase):
         self.assertEqual(self.texts(), [b"two", b"spam"])
         self.assertEqual(list(self.wait(self.junk.list_uids())), [1])
 
+    def test_one_that_goes_during_the_session_keeps_no_other_from_its_update(self) -> None:
+        self.set(mailboxes=("Junk", "INBOX"))
+        client = self.login()
+        for number in (1, 3):
+            client.ask(b"DELE %d" % number)
+        self.wait(self.account.delete_mailbox(name="Junk"))
+        # A new one of that name has messages of its own.
+        self.wait(self.account.create_mailbox(name="Junk"))
+        self.put(b"other", mailbox="Junk")
+        self.assertTrue(client.ask(b"QUIT").startswith(b"+OK"))
+        self.assertEqual(self.texts(), [b"other", b"two"])
+
     def test_one_that_was_deleted_since(self) -> None:
         self.set(mailboxes=("INBOX", "Nowhere", "Junk"))
         self.assertEqual(len(self.texts()), 4)
