@@ -197,7 +197,8 @@ def opts(connection: FTPConnection, argument: bytes) -> None:
         wanted = rest.decode("ascii", "replace").lower().split(";")
         facts = tuple(fact for fact in FACTS if fact in wanted)
         connection.session.facts = facts
-        connection.reply(200, "MLST OPTS " + "".join(f"{fact};" for fact in facts))
+        told = "".join(f"{fact};" for fact in facts)
+        connection.reply(200, f"MLST OPTS {told}".rstrip())
     else:
         raise CommandError("There is no such option", 501)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
 from typing import Any, BinaryIO
 
 from zope.interface import implementer
@@ -171,7 +172,8 @@ class MailHome:
                 yield await self._entries(mailbox, infos)
 
     def _directory(self, path: FilePath, info: MailboxInfo | None) -> FileEntry:
-        unique = f"m{info.mailbox_id}" if info else f"l{'-'.join(path).encode().hex()[-40:]}"
+        # RFC 3659 section 7.5.2: no two have the same.
+        unique = f"m{info.mailbox_id}" if info else f"l{_digest(path)}"
         rights = "cel" if self._homes.append and info else "el"
         return FileEntry(path[-1] if path else "/", True, 0, None, unique, rights)
 
@@ -245,6 +247,10 @@ class MailHome:
 
     async def rename(self, old: FilePath, new: FilePath) -> None:
         raise PermissionDenied(_FIXED)
+
+
+def _digest(path: FilePath) -> str:
+    return sha256("/".join(path).encode()).hexdigest()[:32]
 
 
 def _read_head(file: BinaryIO) -> bytes:

@@ -153,6 +153,9 @@ class FileTests(FTPCase):
         self.assertEqual(client.code(b"SIZE ../../secret"), 550)
         self.assertEqual(client.ask(b"OPTS MLST size;nonsense;"), b"200 MLST OPTS size;\r\n")
         self.assertEqual(client.ask(b"MLST file"), b"250-Facts:\r\n size=10; /file\r\n250 End\r\n")
+        # RFC 3659 section 7.9.1: no space before no facts.
+        self.assertEqual(client.ask(b"OPTS MLST"), b"200 MLST OPTS\r\n")
+        self.assertEqual(client.ask(b"MLST file"), b"250-Facts:\r\n  /file\r\n250 End\r\n")
         self.assertIn(b" file\r\n213 End\r\n", client.ask(b"STAT file"))
 
     def test_times(self) -> None:

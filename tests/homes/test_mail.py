@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Awaitable
 from typing import Any, BinaryIO, TypeVar, cast
@@ -103,6 +104,19 @@ class ReadingTests(MailCase):
         for path in (("Nothing",), ("Work", ".."), ("work",), ("100%",), ("INBOX", "x")):
             self.refusal(self.home.get_entry(path=path), FileNotFoundError)
             self.refusal(anext(self.home.list_entries(path=path)), FileNotFoundError)
+
+    def test_directories_that_are_no_mailboxes_are_told_apart(self) -> None:
+        """RFC 3659 section 7.5.2: the same fact is the same directory."""
+        long = "x" * 40
+        for name in (f"a/{long}/b", f"c/{long}/b", "a-c/b", "a/c/b"):
+            self.get(self.account.create_mailbox(name=name))
+        for name in (f"a/{long}", f"c/{long}", "a-c", "a/c", "a", "c"):
+            with contextlib.suppress(errors.NoSuchMailbox):
+                self.get(self.account.delete_mailbox(name=name))
+        paths = [("a",), ("c",), ("a", long), ("c", long), ("a-c",), ("a", "c"), ()]
+        facts = [self.get(self.home.get_entry(path=path)).unique for path in paths]
+        self.assertEqual(len(set(facts)), len(paths), facts)
+        self.assertTrue(all(fact.isalnum() for fact in facts))
 
     def test_messages_are_files(self) -> None:
         self.deliver(MESSAGE, b"From: x\r\n\r\n", date=1_000_000_000)
