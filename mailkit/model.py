@@ -373,6 +373,12 @@ class HookRecord(NamedTuple):
     seconds: float
 
 
+#: The times that an envelope may have: from the first one that is a date, to one (the beginning of the
+#: year 9999) behind which there is room for a message's lifetime.
+MIN_TIME = -62_135_596_800
+MAX_TIME = 253_370_764_800
+
+
 @dataclass
 class Envelope:
     """A mail transaction: what RFC 5321 section 2.3.1 calls the envelope, and where it came from."""

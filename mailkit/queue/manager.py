@@ -29,7 +29,7 @@ from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
-from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
+from mailkit.queue.schedule import FindSchedule, Schedule, Schedules, check_times
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, with_error
 from mailkit.queue.unreachable import PAUSE, PutOff, UnreachableDomains
@@ -217,7 +217,10 @@ class QueueManager:
 
         :raises StoreFull: or LimitExceeded: too much waits already.
         :raises MailError: nothing was queued.
+        :raises ValueError: a time in an envelope is none; nothing was queued.
         """
+        for each in outgoing:
+            check_times(each.envelope)
         await self._guard.check(message.size, [each.envelope for each in outgoing])
         message_id = read_message_id(message)
         new = [self._new_message(each, message_id) for each in outgoing]

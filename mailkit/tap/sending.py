@@ -98,6 +98,7 @@ class SendingService(Service):
             as the message is known.
         :returns: the queue's name for it.
         :raises MailError: it was not queued.
+        :raises ValueError: a time in the envelope is none; it was not queued.
         """
         if isinstance(message, Spool):
             return await submit_as_user(self._outbound.manager, envelope, message, key)

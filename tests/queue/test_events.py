@@ -44,7 +44,7 @@ class EventTests(QueueTestCase):
         self.transport.answer = lambda recipient: reply(codes[recipient.path.local_part])
         for name in codes:
             await self.submit(f"{name}@example.net", account=None)
-        held = await self.submit("kim@example.net", hold_until=START + 10 * DAY, account=None)
+        held = await self.submit("kim@example.net", hold_until=START + 864_000, account=None)
         for order in (Order.HOLD, Order.CANCEL):
             await self.queue.order(order=order, id=held, now=START)
         self.assertEqual(
@@ -82,7 +82,7 @@ class EventTests(QueueTestCase):
         events = self.read()
         waiting = self.next(events)
         self.assertNoResult(waiting)
-        id = await self.submit("eve@example.net", hold_until=START + DAY)
+        id = await self.submit("eve@example.net", hold_until=START + 86_400)
         self.assertEqual(self.successResultOf(waiting), "eve scheduled")
         waiting = self.next(events)
         # As a command in another process does it: nobody is told.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from mailkit.errors import NoSuchRecipient, OverQuota, StoreCorrupt, StoreFull, StoreUnavailable
-from mailkit.model import DeliverBy, Path, Recipient
+from mailkit.model import MAX_TIME, MIN_TIME, DeliverBy, Path, Recipient
 from mailkit.queue.dispatch import TROUBLE_INTERVAL
 from mailkit.queue.manager import LOOK_INTERVAL, Outgoing, QueueSettings
 from mailkit.queue.outcomes import Event
@@ -178,6 +179,30 @@ class SendingTests(QueueTestCase):
         delayed, failed = self.reports()
         self.assertEqual(delayed["Subject"], "Your message is delayed")
         self.assertEqual(status_fields(failed)[1]["Status"], "5.4.7")
+
+    async def test_times_that_are_none(self) -> None:
+        for value in (
+            math.inf,
+            math.nan,
+            1.5,
+            10**30,
+            -(10**30),
+            MIN_TIME - 1,
+            MAX_TIME + 1,
+            "1700000000",
+        ):
+            held = queue_envelope("eve@example.net", hold_until=value)
+            limited = queue_envelope("eve@example.net", deliver_by=DeliverBy(cast(int, value), "R"))
+            for envelope in (held, limited):
+                with self.assertRaises(ValueError, msg=repr(value)):
+                    await self.submit_envelope(envelope)
+        self.assertEqual(await self.waiting(), [])
+        # RFC 4865 section 3: a date may be long past.
+        await self.submit("eve@example.net", hold_until=MIN_TIME)
+        self.assertEqual(self.transport.recipients(), ["eve@example.net"])
+        await self.submit("joe@example.net", hold_until=MAX_TIME)
+        ((recipient,),) = [each.recipients for each in await self.waiting()]
+        self.assertEqual(recipient.next_time, MAX_TIME)
 
     async def test_hold_until(self) -> None:
         await self.submit("eve@example.net", hold_until=START + 3600)
@@ -464,7 +489,7 @@ class ReportTests(QueueTestCase):
         self.transport.answer = lambda recipient: (
             reply() if recipient.path.domain == "example.org" else reply(451, "busy", "4.3.2")
         )
-        await self.submit("eve@example.net", hold_until=START + 24 * HOUR)
+        await self.submit("eve@example.net", hold_until=START + 86_400)
         self.pass_time(27 * HOUR, step=300.0)
         self.assertGreater(len(self.transport.sent), 3)
         self.assertEqual(self.reports(), [])
