@@ -23,14 +23,15 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from mailkit.model import Envelope
+from mailkit.model import MAX_TIME, Envelope
 from mailkit.store.envelopes import dump_envelope, dump_recipient, load_envelope, load_recipient
 
 #: The table, and what is told of it by NOTIFY of PostgreSQL.
 TABLE = "mailkit_outbox"
 
-#: No number in an envelope is greater: the last second of the year 9999.
-MAX_NUMBER = 253_402_300_799
+#: Octets of a message, as SMTP takes them too unless it is told otherwise; characters of an envelope.
+MAX_MESSAGE = 50 * 1024 * 1024
+MAX_ENVELOPE = 4 * 1024 * 1024
 
 # The simple types of its fields, and what may stand for each.
 _PLAIN: Mapping[Any, Any] = {
@@ -94,14 +95,17 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     :param envelope: such as :func:`mailkit.smtp.client.make_envelope` makes.
     :param message: header and body, with CRLF line ends.
     :returns: its key, by which the queue knows it.
-    :raises ValueError: there are no recipients, or the envelope has what none can have.
+    :raises ValueError: there are no recipients, the envelope has what none can have, or more than
+        :data:`MAX_ENVELOPE`, or the message more than :data:`MAX_MESSAGE`.
     :raises TypeError: the message is no octets.
     """
     if not isinstance(message, bytes):
         raise TypeError(f"a message is octets, not {type(message).__name__}")
     _check(envelope)
+    text = dump(envelope)
+    check_size(len(message), len(text))
     key = secrets.token_hex(16)
-    values = key, dump(envelope), message
+    values = key, text, message
     if is_sqlite(connection):
         connection.execute(f"INSERT INTO {TABLE} (key, envelope, message) VALUES (?, ?, ?)", values)
     else:
@@ -111,6 +115,19 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
         # Told when it commits; two in one transaction are told once.
         connection.execute(f"NOTIFY {TABLE}")
     return key
+
+
+def check_size(message: int, envelope: int) -> None:
+    """Whether a row may be that large, which is in memory as a whole when it is moved.
+
+    :param message: octets.
+    :param envelope: characters, as the table has it.
+    :raises ValueError: it is larger.
+    """
+    if message > MAX_MESSAGE:
+        raise ValueError(f"a message has at most {MAX_MESSAGE} octets, not {message}")
+    if envelope > MAX_ENVELOPE:
+        raise ValueError(f"an envelope has at most {MAX_ENVELOPE} characters, not {envelope}")
 
 
 def dump(envelope: Envelope) -> str:
@@ -172,6 +189,4 @@ def _is_kept(value: object) -> bool:
     if isinstance(value, str):
         # UTF-8 has no surrogates.
         return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
-    return not isinstance(value, (int, float)) or (
-        math.isfinite(value) and abs(value) <= MAX_NUMBER
-    )
+    return not isinstance(value, (int, float)) or (math.isfinite(value) and abs(value) <= MAX_TIME)

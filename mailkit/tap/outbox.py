@@ -121,20 +121,26 @@ class SQLiteSource(Source):
 
     @override
     def read(self, id: int) -> Row | None:
+        # SQLite keeps whatever it is given. It need not read a BLOB to know its length.
         rows = self._execute(
-            "SELECT key, typeof(key) = 'text', envelope, message, typeof(message) = 'blob'"
-            f" FROM {TABLE} WHERE id = ?",
+            "SELECT typeof(key) = 'text', typeof(message) = 'blob',"
+            " CASE typeof(message) WHEN 'blob' THEN length(message) END,"
+            f" length(CAST(envelope AS BLOB)) FROM {TABLE} WHERE id = ?",
             id,
         )
         if not rows:
             return None
-        # SQLite keeps whatever it is given.
-        ((key, key_is_text, envelope, message, message_is_blob),) = rows
+        ((key_is_text, message_is_blob, message_size, envelope_size),) = rows
         if not message_is_blob:
             raise ValueError("the message is no BLOB")
         if not key_is_text:
             # Another row may have the same octets as text.
             raise ValueError("the key is no text")
+        outbox.check_size(message_size, envelope_size)
+        rows = self._execute(f"SELECT key, envelope, message FROM {TABLE} WHERE id = ?", id)
+        if not rows:
+            return None
+        ((key, envelope, message),) = rows
         return Row(id, key.decode(), envelope.decode(), message)
 
     @override
@@ -203,6 +209,12 @@ class PostgresSource(Source):
 
     @override
     def read(self, id: int) -> Row | None:
+        # PostgreSQL need not read them to know their lengths.
+        sql = f"SELECT octet_length(message), octet_length(envelope) FROM {TABLE} WHERE id = %s"
+        sizes = self._execute(sql, id).fetchone()
+        if sizes is None:
+            return None
+        outbox.check_size(*sizes)
         sql = f"SELECT id, key, envelope, message FROM {TABLE} WHERE id = %s"
         row = self._execute(sql, id).fetchone()
         return Row(row[0], row[1], row[2], bytes(row[3])) if row is not None else None

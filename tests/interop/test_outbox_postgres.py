@@ -69,6 +69,25 @@ class PostgresTests(PostgresCase):
             ["eve@example.net", "joe@example.net", "sue@example.net"],
         )
 
+    async def test_a_row_that_is_too_large(self) -> None:
+        with self.connection.transaction():
+            outbox.create_table(self.connection)
+        self.add("eve@example.net")
+        self.patch(outbox, "MAX_MESSAGE", len(MESSAGE) - 1)
+        mover = OutboxMover(parse_outbox(f"postgres:{self.dsn}"), self.submit, reactor)
+        mover.start()
+        self.addCleanup(mover.stop)
+
+        def find() -> str | None:
+            with self.connection.transaction():
+                row = self.connection.execute(f"SELECT problem FROM {outbox.TABLE}").fetchone()
+                problem: str | None = row[0]
+                return problem
+
+        await until(lambda: find() is not None)
+        self.assertIn(f"at most {len(MESSAGE) - 1} octets", str(find()))
+        self.assertEqual(self.submitted, [])
+
     async def test_whoever_moves_rows_need_not_make_tables(self) -> None:
         with self.connection.transaction():
             outbox.create_table(self.connection)

@@ -106,6 +106,17 @@ class TableTests(SynchronousTestCase):
         self.assertRaises(ValueError, outbox.add, self.connection, envelope, MESSAGE)
         self.assertEqual(self.rows(), [])
 
+    def test_size(self) -> None:
+        envelope = make_envelope("a@b.example", "c@d.example")
+        self.patch(outbox, "MAX_MESSAGE", 5)
+        outbox.add(self.connection, envelope, b"12345")
+        self.assertRaises(ValueError, outbox.add, self.connection, envelope, b"123456")
+        self.patch(outbox, "MAX_ENVELOPE", len(outbox.dump(envelope)))
+        outbox.add(self.connection, envelope, b"")
+        longer = make_envelope("a@b.example", "ce@d.example")
+        self.assertRaises(ValueError, outbox.add, self.connection, longer, b"")
+        self.assertEqual(len(self.rows()), 2)
+
     def test_settings(self) -> None:
         parse_outbox("sqlite:shop.sqlite")
         for text in ("", "sqlite:", "mysql:x", "postgresql:x"):
@@ -191,6 +202,26 @@ class MovingTests(TestCase):
         self.start()
         await until(lambda: self.left() == ["the message is no BLOB"])
         self.assertEqual([each[2] for each in self.submitted], [other])
+
+    async def test_rows_that_are_too_large(self) -> None:
+        """Other programs put them in without our help."""
+        text = outbox.dump(make_envelope("a@b.example", "c@d.example"))
+        self.patch(outbox, "MAX_MESSAGE", len(MESSAGE))
+        self.patch(outbox, "MAX_ENVELOPE", len(text))
+        sql = f"INSERT INTO {outbox.TABLE} (key, envelope, message) VALUES (?, ?, ?)"
+        with self.connection:
+            self.connection.execute(sql, ("large", text, MESSAGE + b"x"))
+            self.connection.execute(sql, ("long", text + " ", MESSAGE))
+            # None reads that one, whose length is not that of a BLOB.
+            self.connection.execute(sql, ("text", text, "x" * len(MESSAGE) * 2))
+            self.connection.execute(sql, ("good", text, MESSAGE))
+        self.start()
+        await until(lambda: len(self.left()) == 3)
+        self.assertEqual([each[2] for each in self.submitted], ["good"])
+        large, long, kind = map(str, self.left())
+        self.assertIn(f"at most {len(MESSAGE)} octets", large)
+        self.assertIn(f"at most {len(text)} characters", long)
+        self.assertEqual(kind, "the message is no BLOB")
 
     async def test_rows_that_are_not_what_they_should_be(self) -> None:
         """SQLite keeps whatever it is given; programs bind as text what is not UTF-8."""
