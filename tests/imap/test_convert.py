@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit._typing import override
@@ -224,6 +226,35 @@ class DialogueTests(ServerTestCase):
         for small in (content.SMALL, 10):
             self.patch(content, "SMALL", small)
             self.assertIn(RUSSIAN.encode(), self.value("CONVERT 1 (NIL) BINARY[1]"))
+
+    def test_a_message_that_cannot_be_read_begins_no_response(self) -> None:
+        self.patch(content, "SMALL", 10)
+
+        async def load(*_: object) -> None:
+            raise OSError(5, "I/O error")
+
+        self.patch(content.MessageContent, "load", load)
+        lines = self.ask("UID CONVERT 1 (NIL) BINARY[1]")
+        self.assertEqual(len(lines), 1, lines)
+        self.assertTrue(lines[0].startswith(b"NO [SERVERBUG] "), lines)
+        self.assertFalse(self.client.closed)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_a_response_that_cannot_be_ended(self) -> None:
+        """The tagged response would be taken for a part of it: the connection ends."""
+        calls: list[str] = []
+
+        def broken(octets: object, charset: str, request: Request) -> Iterator[bytes]:
+            calls.append(charset)
+            if len(calls) == 2:
+                raise RuntimeError("bug")
+            yield b"x"
+
+        self.patch(handlers, "convert", broken)
+        received = self.client.send(b"a CONVERT 1 (NIL) (BINARY[1] BINARY[2])\r\n")
+        self.assertEqual(received, b'* 1 CONVERTED (TAG "a") (BINARY[1] {1}\r\nx')
+        self.assertTrue(self.client.closed)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_limits(self) -> None:
         self.patch(handlers, "MAX_MESSAGES", 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import CancelledError
+
 from mailkit.errors import UnknownTransferEncoding
 from mailkit.imap.content import MessageContent
 from mailkit.imap.conversion import (
@@ -106,13 +108,11 @@ async def convert_parts(connection: IMAPProtocol, command: Command) -> None:
             if content is None:
                 continue
             converting = _Converting(connection, content, request)
-            tag = imap_string(command.tag)
-            begin = b"* %d CONVERTED (TAG %b) (" % (number, tag)
-            for item in items:
-                # One at a time: each may be large.
-                await connection.send(begin + await converting.answer(item, uid))
-                begin = b" "
-            await connection.send(b")\r\n")
+            # First: where the store fails, nothing has been begun.
+            await converting.load()
+            begin = b"* %d CONVERTED (TAG %b) (" % (number, imap_string(command.tag))
+            if not await _send(connection, converting, begin, items, uid):
+                return
         done += converting.done
         failed += converting.failed
     if failed and not done:
@@ -120,6 +120,30 @@ async def convert_parts(connection: IMAPProtocol, command: Command) -> None:
         connection.no("All conversions failed")
     else:
         await connection.complete("CONVERT completed")
+
+
+async def _send(
+    connection: IMAPProtocol,
+    converting: _Converting,
+    begin: bytes,
+    items: Sequence[Item],
+    uid: int,
+) -> bool:
+    """Send the response for one message; false when the connection has ended in it."""
+    try:
+        for item in items:
+            # One at a time: each may be large.
+            await connection.send(begin + await converting.answer(item, uid))
+            begin = b" "
+    except CancelledError:
+        raise
+    except Exception:
+        # What was begun cannot be ended.
+        connection.log.failure("a part could not be converted")
+        connection.abort()
+        return False
+    await connection.send(b")\r\n")
+    return True
 
 
 def _check(request: Request, items: Sequence[Item]) -> None:
@@ -146,13 +170,16 @@ class _Converting:
         # The part that was converted last, and what has come out.
         self._last: tuple[tuple[int, ...], bytes] | None = None
 
+    async def load(self) -> None:
+        """Have the whole message at hand, so that only a bug can make :meth:`answer` fail."""
+        if self.content.large:
+            await self.content.load(self.connection.drain)
+            await self.content.parse(self.connection.drain)
+
     async def answer(self, item: Item, uid: int) -> bytes:
         """An item with its value, or with the reason why there is none."""
         if item.kind == b"UID":
             return b"UID %d" % uid
-        if self.content.large:
-            await self.content.load(self.connection.drain)
-            await self.content.parse(self.connection.drain)
         part = self.content.structure().find(item.section.parts)
         if part is not None and not item.section.parts and not item.section.kind:
             source = "message/rfc822"
