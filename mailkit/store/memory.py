@@ -40,7 +40,7 @@ from mailkit.interfaces import (
     ISecondFactorDirectory,
 )
 from mailkit.model import LocalDelivery, LocalResult, Path, Quota, Resolution
-from mailkit.rights import Grant, Rights, RightsOp, total_order
+from mailkit.rights import ANYONE, Grant, Rights, RightsOp, total_order
 from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
@@ -406,6 +406,7 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
 
     async def set_public(self, account: str, public: bool) -> None:
         self._account(account).public = public
+        self.access.tell_viewers([ANYONE])
 
     # IKeyValueStore
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mailkit.interfaces import IAccessControl
+from mailkit.rights import RightsOp, parse_rights
+from mailkit.store.sqlite import SQLiteDirectory
+from mailkit.store.sqlite.maintenance import Maintenance
 from tests.imap.access import BOB, EVE, MESSAGE, OTHERS, AccessTestCase
 from tests.imap.fakes import PlainAccount
 from tests.imap.support import USER, Client, Server, now
@@ -409,6 +412,48 @@ class NotifyTests(AccessTestCase):
         gone = b'* LIST (\\NonExistent \\HasNoChildren) "/" "%b/Plans"' % OTHERS.encode()
         self.assertIn(gone, self.told(bob))
 
+    def test_an_administrator_who_gives_and_takes(self) -> None:
+        self.start()
+        store = self.server.store
+        bob = self.bob('NOTIFY SET (subtree ("Other Users" Shared) (MailboxName))')
+        others, public = OTHERS.encode(), b"Shared/ann@example.org"
+
+        def give(rights: str) -> None:
+            now(store.set_acl(USER, "Plans", BOB, parse_rights(rights), RightsOp.REPLACE))
+
+        give("lr")
+        made = b'* LIST (\\HasNoChildren) "/" "%b/Plans"'
+        gone = b'* LIST (\\NonExistent \\HasNoChildren) "/" "%b/Plans"'
+        self.assertIn(made % others, self.told(bob))
+        now(store.set_public(account=USER, public=True))
+        told = self.told(bob)
+        self.assertIn(b'"%b/Plans"' % public, b" ".join(told))
+        give("")
+        self.assertIn(gone % public, self.told(bob))
+
 
 class SQLiteNotifyTests(NotifyTests):
     sqlite = True
+
+    def test_a_command_beside_the_server(self) -> None:
+        """Another process changes the directory: the server looks each second."""
+        self.start()
+        core = self.server.store.core
+        looking = Maintenance(core, core.writer)
+        bob = self.bob('NOTIFY SET (subtree "Other Users" (MailboxName))')
+        command = SQLiteDirectory(self.directory)
+        self.addCleanup(command.close)
+        made = b'* LIST (\\HasNoChildren) "/" "%b/Plans"' % OTHERS.encode()
+        gone = made.replace(b"(", b"(\\NonExistent ")
+
+        def look() -> list[bytes]:
+            looking.look_at_directory()
+            core.reactor.run_until(lambda: True)
+            return self.told(bob)
+
+        now(command.set_acl(USER, "Plans", BOB, parse_rights("lr"), RightsOp.REPLACE))
+        self.assertEqual(self.told(bob), [])
+        self.assertIn(made, look())
+        self.assertEqual(look(), [])
+        now(command.remove_account(name=USER))
+        self.assertIn(gone, look())

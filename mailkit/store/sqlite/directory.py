@@ -190,8 +190,8 @@ class ChangeDirectory(Operation[None]):
         tx.has_listeners = None
         for note in notes:
             tx.note(note)
-            if note[0] == "no-account":
-                # Others may have seen its mailboxes, and this is rare.
+            if note[0] in ("no-account", "acl", "public"):
+                # Others may have seen the mailboxes, or see them now, and this is rare.
                 tx.touched.add(SHARED)
 
 

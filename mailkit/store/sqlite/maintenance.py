@@ -1,4 +1,4 @@
-"""The thread that keeps a store in shape: checkpoints, freed space.
+"""The thread that keeps a store in shape: checkpoints, freed space, and word of others' changes.
 
 It reads with a connection of its own and changes nothing but through the writer.
 """
@@ -33,9 +33,10 @@ from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.outage import is_unsure
+from mailkit.store.sqlite.recent import SETTLED, last_change
 from mailkit.store.sqlite.segments import SEGMENT_HEAD_SIZE, segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import DIRECTORY, SHARED, Transaction
 from mailkit.store.sqlite.troubles import TELL_INTERVAL
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -103,6 +104,8 @@ class Maintenance:
         # How many transactions there were when all of the write-ahead log was last copied.
         self._copied = -1
         self._pruned = time.monotonic()
+        # When another process changed the directory, as far as that was told.
+        self._changed = last_change(core.directory)
         #: What puts it off, and when that was told.
         self._trouble = ""
         self._told = 0.0
@@ -149,6 +152,7 @@ class Maintenance:
             self._wake.wait(self._core.settings.maintenance_interval)
             self._wake.clear()
             requests, self._requests = self._requests, []
+            self.look_at_directory()
             try:
                 self._turn(bool(requests))
             except _Stopped as error:
@@ -174,6 +178,18 @@ class Maintenance:
                 future.set_result(None)
             else:
                 future.set_exception(error)
+
+    def look_at_directory(self) -> None:
+        """Tell those who watch names when a command beside the server has changed the directory.
+
+        It may have given or taken rights, or removed an account with what others have seen of it.
+        """
+        changed = last_change(self._core.directory)
+        if changed != self._changed and not self._stopping:
+            if not 0 <= time.time() - changed <= SETTLED:
+                # Not before: the change may be at work still, and end within the same tick.
+                self._changed = changed
+            self._writer.tell({DIRECTORY, SHARED})
 
     def _turn(self, all_of_it: bool) -> None:
         commits = self._writer.commits

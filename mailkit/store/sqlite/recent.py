@@ -35,6 +35,14 @@ def tell_change(directory: str) -> None:
     os.unlink(path)
 
 
+def last_change(directory: str) -> float:
+    """When another process has last told of a change, in seconds since 1970; 0 if that is unknown."""
+    try:
+        return os.stat(os.path.join(directory, CHANGES)).st_mtime
+    except OSError:
+        return 0.0
+
+
 class RecentAnswers:
     """Answers of the directory, forgotten as soon as another process changes it.
 
@@ -46,7 +54,7 @@ class RecentAnswers:
     """
 
     def __init__(self, directory: str, clock: Callable[[], float] = time.time) -> None:
-        self._changes = os.path.join(directory, CHANGES)
+        self._directory = directory
         self._clock = clock
         self._found: dict[Hashable, Any] = {}
         self._modified = 0.0
@@ -64,11 +72,8 @@ class RecentAnswers:
     def _look(self, now: float) -> None:
         """Forget what another process may have changed."""
         self._looked = now
-        try:
-            modified = os.stat(self._changes).st_mtime
-        except OSError:
-            # Nobody could tell of a change.
-            modified = now
+        # Without a place for it, nobody could tell of a change.
+        modified = last_change(self._directory) or now
         if modified != self._modified or not now < self._expiry:
             self._found.clear()
             self._modified = modified

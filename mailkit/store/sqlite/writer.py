@@ -528,6 +528,10 @@ class Writer:
                 answers.append(_Raised(error))
         return answers
 
+    def tell(self, touched: set[Touched]) -> None:
+        """Announce what another process has changed without the writer. For any thread."""
+        self._reactor.callFromThread(self._answer, [], touched)
+
     # The reactor's thread.
 
     def _answer(self, waiting: list[tuple[Waiter, object]], touched: set[Touched]) -> None:
