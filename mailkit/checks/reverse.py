@@ -12,7 +12,8 @@ from mailkit._typing import override
 from mailkit.checks.base import Action, Finding, FindingCheck, check_actions, given_or_default
 from mailkit.checks.networks import parse_address
 from mailkit.coroutines import Shared
-from mailkit.dns.lookups import find_addresses, find_names
+from mailkit.dns.lookups import find_names
+from mailkit.dns.records import RecordType
 from mailkit.errors import DNSFailure
 from mailkit.hooks import Answers, MailSession
 from mailkit.interfaces import IDNSResolver
@@ -111,12 +112,16 @@ class ReverseDNS(FindingCheck):
         if not names:
             return "", "missing"
         failure: DNSFailure | None = None
+        assert wanted is not None
+        # The addresses of the other family tell nothing, nor does trouble with them.
+        type = RecordType.A if wanted.version == 4 else RecordType.AAAA
         for name in names[: self._max_names]:
             try:
-                found = await find_addresses(self._resolver, name)
+                answer = await self._resolver.lookup(name=name, type=type)
             except DNSFailure as error:
                 failure = error
                 continue
+            found = (record for record in answer.records if isinstance(record, str))
             if any(parse_address(address) == wanted for address in found):
                 return name.lower(), "confirmed"
         if failure is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mailkit.checks.reverse import ReverseDNS
+from mailkit.dns.records import Answer, RecordType
 from mailkit.errors import DNSTimeout
 from mailkit.hooks import MailSession, Quarantine
 from tests.checks.support import PEER, CheckCase, make_envelope, make_recipient, make_session
@@ -54,6 +55,24 @@ class ReverseTests(CheckCase):
             self.judge(self.check(unknown="quarantine")),
             Quarantine(f"[{PEER}] is not told by DNS just now"),
         )
+
+    def test_trouble_with_the_addresses_of_the_other_family_alone(self) -> None:
+        # What it has by IPv4 tells nothing of a client that comes by IPv6, and the other way round.
+        six = "2001:db8::1"
+        self.resolver = FakeResolver(
+            names={PEER: ["a.example"], six: ["a.example"]}, addresses={"a.example": [PEER]}
+        )
+        lookup = self.resolver.lookup
+
+        async def fail(name: str, type: RecordType) -> Answer:
+            if type is RecordType.AAAA:
+                raise DNSTimeout
+            return await lookup(name=name, type=type)
+
+        self.patch(self.resolver, "lookup", fail)
+        answer = self.judge(self.check(unconfirmed="reject", unknown="defer"), make_session(six))
+        self.assert_refused(answer, 450, "4.7.25", "just now")
+        self.assertEqual(self.name_of(make_session()), "a.example")
 
     def test_the_client_is_greeted_meanwhile_and_waited_for_at_rcpt(self) -> None:
         self.resolver.slow = True
