@@ -117,7 +117,11 @@ class MaildirDelivery:
         local = unicodedata.normalize("NFC", path.local_part.lower())
         domain = canonical_domain(path.domain)
         user = local.partition(self._separator)[0] if self._separator else local
-        for name in dict.fromkeys((local, user or local)):
+        names = dict.fromkeys((local, user or local))
+        if not _is_component(local):
+            # RFC 5233 section 4: a detail may be anything.
+            del names[local]
+        for name in names or (local,):
             directory = self._fill(name, domain)
             if _exists(os.path.join(directory, "new")):
                 return directory

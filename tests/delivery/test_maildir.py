@@ -177,6 +177,22 @@ class RecipientTests(MaildirTestCase):
         with self.assertRaises(NoSuchRecipient):
             await self.check("ann+lists@example.org", self.delivery(separator=""))
 
+    async def test_details_that_no_name_of_a_file_may_have(self) -> None:
+        # RFC 5233 section 4: what they are is left to whoever uses them.
+        self.make("example.org/ann", "x")
+        for local in ("ann+a/b", "ann+../../x", "ann+a\tb", "ann+" + "x" * 256):
+            path = Path(local, "example.org")
+            await self.delivery().check_recipient(
+                envelope=make_envelope(), recipient=Recipient(path)
+            )
+            envelope = make_envelope()
+            envelope.recipients = [Recipient(path)]
+            (outcome,) = await self.delivery().deliver(
+                envelope=envelope, message=Spool.from_bytes(CONTENT)
+            )
+            self.assertIsNone(outcome.error)
+        self.assertEqual(len(self.files("example.org/ann/new")), 4)
+
     async def test_names_that_lead_out_of_the_directory(self) -> None:
         self.make("ann", "example.org/ann", "example.org/.hidden", "x")
         for create in (False, True):
