@@ -164,7 +164,7 @@ async def resolve(book: AddressBook, path: Path, *, separator: str = "+") -> Res
     :param separator: between user and detail of a sub-address; empty for none.
     :raises RelayDenied: not a domain of ours.
     :raises NoSuchRecipient: nobody has that address, or its alias leads nowhere.
-    :raises LimitExceeded: the alias leads to too many addresses.
+    :raises LimitExceeded: the alias leads to too many addresses, or through too many aliases.
     """
     domain = canonical_domain(path.domain)
     if domain and not await book.is_domain(domain):
@@ -272,11 +272,13 @@ class _Walk:
             waiting = [_path(target) for target in found]
             if not waiting:
                 return
+        if any(_address(path) not in self._seen for path in waiting):
+            # Whoever comes behind would get nothing, and the sender not know it.
+            raise LimitExceeded(f"{Path(local, domain)} leads through too many aliases")
 
     async def _look_up(self, path: Path) -> tuple[Sequence[str], str]:
         """Note an account or a remote address; give an alias's targets, and the sub-address."""
-        local, domain = canonical_local_part(path.local_part), canonical_domain(path.domain)
-        address = f"{local}@{domain}"
+        domain, address = canonical_domain(path.domain), _address(path)
         if address in self._seen:
             return (), ""
         if len(self._seen) > MAX_ALIAS_TARGETS:
@@ -294,6 +296,11 @@ class _Walk:
                 whole = [f"{path.local_part}{t}" if t.startswith("@") else t for t in targets]
                 return whole, detail
         return (), ""
+
+
+def _address(path: Path) -> str:
+    """In canonical form."""
+    return f"{canonical_local_part(path.local_part)}@{canonical_domain(path.domain)}"
 
 
 def _path(target: str) -> Path:

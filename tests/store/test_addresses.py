@@ -164,7 +164,13 @@ class AliasTests(AddressTestCase):
             self.book.aliases[f"a{n}@example.org"] = [f"a{n + 1}@example.org"]
         self.book.aliases[f"a{depth}@example.org"] = ["ann@example.org"]
         self.assertEqual(self.accounts("a1@example.org"), ["ann@example.org"])
-        self.assertRaises(NoSuchRecipient, self.resolve, "a0@example.org")
+        self.assertRaises(LimitExceeded, self.resolve, "a0@example.org")
+        # Nobody is left out without a word because others are nearer.
+        self.book.aliases["a0@example.org"] += ["bob@example.org"]
+        self.assertRaises(LimitExceeded, self.resolve, "a0@example.org")
+        # A loop ends by itself.
+        self.book.aliases[f"a{depth}@example.org"] = ["a1@example.org", "bob@example.org"]
+        self.assertEqual(self.accounts("a1@example.org"), ["bob@example.org"])
 
     def test_breadth_is_limited(self) -> None:
         self.book.aliases["a@example.org"] = [
