@@ -125,6 +125,14 @@ class CommandConnection(LoginConnection, ABC):
     def refuse(self) -> None:
         """There are too many connections; say so if the protocol can. The connection closes."""
 
+    def command_is_slow(self, seconds: float) -> None:
+        """The command at work has had no answer for so many seconds more.
+
+        It goes on: it may be a long search, or a copy of everything, and ends when the client goes.
+        """
+        self.log.warn("a command of {protocol} from {peer} has been at work for {seconds:.0f} s more",
+                      protocol=self.protocol_name, peer=self.info().peer, seconds=seconds)  # fmt: skip
+
     def idle_timeout(self) -> float:
         """Seconds of silence after which the connection ends, in the state that it is in now."""
         return self.factory.timeout
@@ -438,8 +446,12 @@ class CommandConnection(LoginConnection, ABC):
         elif self._output_paused:
             self.log.info("client does not read", protocol=self.protocol_name)
             self.abort()
-        elif self._running is not None or self.stays_alive():
+        elif self._running is not None:
             # The silence is ours: a command is still at work.
+            self.command_is_slow(timeout)
+            self._touch()
+            self._look_after(timeout)
+        elif self.stays_alive():
             self._touch()
             self._look_after(timeout)
         else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -327,9 +330,22 @@ class TimeTests(ConnectionTestCase):
 
     def test_slow_command_is_not_the_clients_silence(self) -> None:
         connection, transport = self.talk()
+        told: list[str] = []
+
+        def observe(event: Any) -> None:
+            if event.get("log_level") is LogLevel.warn:
+                told.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
         connection.dataReceived(b"SLOW x\n")
-        self.clock.pump([self.factory.timeout] * 5)
+        self.clock.advance(self.factory.timeout - 1)
+        self.assertEqual(told, [])
+        self.clock.pump([1, *([self.factory.timeout] * 4)])
         self.assertEqual(transport.value(), b"")
+        # Whoever runs the server is to see that a backend does not answer.
+        line = "a command of lines from 192.0.2.1 has been at work for 300 s more"
+        self.assertEqual(told, [line] * 5)
         self.factory.waiting[b"x"].callback(b"!")
         self.assertEqual(transport.read(), b"x!\n")
         self.clock.pump([self.factory.timeout] * 2)

@@ -131,6 +131,12 @@ class FTPConnection(CommandConnection):
         self.reply(421, "You were silent too long; goodbye")
 
     @override
+    def command_is_slow(self, seconds: float) -> None:
+        if not self.transferring:
+            # The data connection has a time of its own.
+            super().command_is_slow(seconds)
+
+    @override
     def refuse(self) -> None:
         self.reply(421, f"Too many connections, {_LATER}")
 

@@ -16,7 +16,7 @@ from unittest import mock
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import blockingCallFromThread
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest
 
 from mailkit.ftp import direct
@@ -106,6 +106,31 @@ class ManyTests(FTPCase):
         ports = {str(port) for port in self.factory.passive_ports}
         told = [text for text in texts if ports.intersection(text.replace(")", " ").split())]
         self.assertEqual(told, [])
+
+    async def test_the_log_says_nothing_of_a_long_transfer(self) -> None:
+        """A command that takes as long is told, but a data connection has a time of its own."""
+        told: list[Any] = []
+
+        def observe(event: Any) -> None:
+            if event.get("log_level") is LogLevel.warn:
+                told.append(event["log_format"])
+
+        def still_at_work() -> int:
+            for connection in self.factory.connections:
+                connection.command_is_slow(300.0)
+            return len(told)
+
+        def work() -> None:
+            client = self.plain()
+            with client.transfercmd("STOR new"):
+                self.assertEqual(blockingCallFromThread(cast(Any, reactor), still_at_work), 0)
+            client.voidresp()
+            self.assertEqual(blockingCallFromThread(cast(Any, reactor), still_at_work), 1)
+            client.quit()
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        await self.in_thread(work)
 
     async def test_sizes_around_the_smallest_that_threads_move(self) -> None:
         def work() -> None:
