@@ -41,7 +41,7 @@ from mailkit.tap.login_guard import parse_login_guard
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.pop3_settings import parse_pop3_settings
-from mailkit.tap.relay import Relay, check_process, read_login
+from mailkit.tap.relay import Relay, check_process, read_login, relay_target
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.service_tls import ServiceTLS, TLSOptions
 from mailkit.tap.settings import (
@@ -355,6 +355,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if login is not None:
             with self.naming("relay-login"):
                 credentials = read_login(login)
+        target = relay_target(target)
         relay = Relay(target)
         with self.naming("relay"):
             Outbound(relay, "localhost", None)

@@ -58,6 +58,12 @@ def check_process(relay: Relay, store: str) -> None:
         raise SettingError(f"{store} is a store of one process; several can have sqlite:DIR")
 
 
+def relay_target(text: str) -> str:
+    """What ``--relay`` names: its two words in any letter case, or a server."""
+    word = text.lower()
+    return word if word in (EXCHANGERS, QUEUE_ONLY) else text
+
+
 class OutboundOptions(StrictOptions):
     """The options, for commands that take mail."""
 

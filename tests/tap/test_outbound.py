@@ -105,6 +105,12 @@ class SettingTests(SynchronousTestCase):
             )
             self.assertIn(text, str(error))
 
+    def test_words_of_relay_in_any_case(self) -> None:
+        for text, target in (("MX", "mx"), ("Queue", "queue"), ("Mail.Example", "Mail.Example")):
+            options = Options()
+            options.parseOptions([*LISTEN, "--relay", text])
+            self.assertEqual(options.relay.target, target)
+
     def test_settings_file(self) -> None:
         path = self.mktemp()
         with open(path, "w", encoding="utf-8") as file:
