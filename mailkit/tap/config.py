@@ -90,6 +90,11 @@ def _load(path: str) -> dict[str, Any]:
         raise SettingError(f"{path} is not TOML: {error}") from error
 
 
+# Whatever has a fraction is a time or a score: 300 years. Whole numbers are octets, too (TOML 1.0: 64 bits).
+_MAX_FRACTION = 1e10
+_MAX_WHOLE = 2**63 - 1
+
+
 def _refuse_odd(path: str, name: str, value: Any) -> None:
     """TOML knows what is neither a time nor a limit, and no name of a file or a server."""
     if isinstance(value, dict):
@@ -101,6 +106,10 @@ def _refuse_odd(path: str, name: str, value: Any) -> None:
             _refuse_odd(path, name, each)
     elif isinstance(value, float) and not math.isfinite(value):
         raise SettingError(f"{path}: {name} must be a finite number")
+    elif (isinstance(value, float) and abs(value) > _MAX_FRACTION) or (
+        isinstance(value, int) and abs(value) > _MAX_WHOLE
+    ):
+        raise SettingError(f"{path}: {name} is out of all measure")
     elif isinstance(value, str) and "\0" in value:
         raise SettingError(f"{path}: {name} must not have a NUL character")
 

@@ -53,6 +53,8 @@ class ConfigTests(SynchronousTestCase):
         for number in ("inf", "-inf", "nan"):
             self.check(f"[queue]\nrate = {number}", "queue.rate must be a finite number")
         self.check("max = inf", "max must be a finite number")
+        for number in ("1e20", "-1e11", "1" + 20 * "0"):
+            self.check(f"[queue]\nrate = {number}", "queue.rate is out of all measure")
         self.check("[queue]\nintervals = [60, inf]", "queue.intervals must be a finite number")
         for value in (r'"a\u0000"', r'["a", "b\u0000"]', r'[{ a = "b\u0000" }]'):
             self.check(f"tls = {value}", "must not have a NUL character")
