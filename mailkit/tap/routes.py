@@ -191,19 +191,35 @@ def _parse_dotted(name: str, argument: str | None) -> Maker:
         return lambda store, domains: CallableDelivery(found, domains)
     if not callable(found):
         raise SettingError(f"{name} is neither a delivery nor something that gives one")
+    if inspect.iscoroutinefunction(found) or (
+        inspect.isfunction(found) and not _takes(found, 0 if argument is None else 1)
+    ):
+        raise SettingError(
+            f"{name} is no function for mail, which is called with an envelope and a message;"
+            " nor one that makes a delivery, of nothing or of the ARGUMENT in NAME:ARGUMENT"
+        )
     return lambda store, domains: found() if argument is None else found(argument)
 
 
 def _takes_messages(found: Any) -> bool:
     """Whether it is called with each message; other functions are called once, to make a delivery."""
     if inspect.iscoroutinefunction(found):
-        return True
+        return _takes(found, 2)
     if not inspect.isfunction(found):
         return False
     parameters = inspect.signature(found).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [p for p in parameters if p.default is p.empty and p.kind in positional]
     return len(needed) == 2
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*(None,) * count)
+    except TypeError:
+        return False
+    return True
 
 
 class Deliveries:

@@ -79,6 +79,14 @@ class Half:
         pass
 
 
+def hears_of_one(message: Spool) -> None:
+    raise NotImplementedError
+
+
+async def waits_for_three(envelope: Envelope, message: Spool, more: str) -> None:
+    raise NotImplementedError
+
+
 def broken() -> None:
     raise RuntimeError("out of order")
 
@@ -140,6 +148,9 @@ class RouteTests(SynchronousTestCase):
             ("relay.example.net", "for a server write smtp:relay.example.net"),
             (f"{HERE}.handle:x", "takes no argument"),
             (f"{HERE}.handle_at_once:x", "takes no argument"),
+            (f"{HERE}.hears_of_one", "hears_of_one is no function for mail, which is called with"),
+            (f"{HERE}.waits_for_three", "waits_for_three is no function for mail, which is called"),
+            (f"{HERE}.broken:x", "broken is no function for mail, which is called"),
         ):
             self.refused(f"example.org={target}", f"example.org={target}: ", reason)
         with self.assertRaises(SettingError):
