@@ -28,7 +28,7 @@ from mailkit.client.errors import (
     TLSFailed,
     TrustUnreadable,
 )
-from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy, why_no_handshake
 
 _T = TypeVar("_T")
 
@@ -154,7 +154,8 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
             raise
         except (OSError, asyncio.TimeoutError) as error:
             self.abort()
-            text = f"The TLS handshake failed: {error or 'it took too long'}"
+            reason = why_no_handshake(str(error)) or "it took too long"
+            text = f"The TLS handshake failed: {reason}"
             raise TLSFailed(text, command="TLS", result_type=_result_type(error)) from error
 
     def tls_info(self, policy: TLSPolicy) -> TLSInfo:

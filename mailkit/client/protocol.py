@@ -45,7 +45,7 @@ from mailkit.client.errors import (
     TLSFailed,
 )
 from mailkit.client.reasons import why_not_connected
-from mailkit.client.security import TLSInfo, TLSPolicy
+from mailkit.client.security import TLSInfo, TLSPolicy, why_no_handshake
 from mailkit.client.tls import KeepingCreator, connection_creator, openssl_info, why_refused
 from mailkit.sockets import send_now
 
@@ -237,7 +237,7 @@ class TwistedChannel(BufferedChannel, Protocol):
             # It was the certificate.
             found = why_refused(creator.connection, policy, self._hostname)
         return found or TLSFailed(
-            f"The TLS handshake failed: {text}", result_type=self._result_type
+            f"The TLS handshake failed: {why_no_handshake(text)}", result_type=self._result_type
         )
 
     @override

@@ -136,3 +136,14 @@ class TLSInfo(NamedTuple):
 def is_host_name(name: str) -> bool:
     """Whether it is a name and no IP address."""
     return name.isascii() and ":" not in name and not name.replace(".", "").isdigit()
+
+
+#: What OpenSSL says of an answer that is no TLS, by its version.
+_NO_TLS = "wrong version number", "packet length too long", "record layer failure"
+
+
+def why_no_handshake(text: str) -> str:
+    """What a TLS library says of a handshake, with what it means where the answer was no TLS at all."""
+    if any(each in text for each in _NO_TLS):
+        return f"{text} (the server answered without TLS; is this a port for STARTTLS?)"
+    return text

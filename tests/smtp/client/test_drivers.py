@@ -215,7 +215,8 @@ class DriverTests:
         address = self.serve(self.make_server().factory)
         await self.failure(TLSFailed, self.send(address, self.settings(TLSPolicy.required())))
         settings = self.settings(TLSPolicy.required(implicit=True))
-        await self.failure(TLSFailed, self.send(address, settings))
+        error = await self.failure(TLSFailed, self.send(address, settings))
+        cast(Any, self).assertIn("is this a port for STARTTLS?", error.text)
 
     async def test_opportunistic_falls_back(self) -> None:
         # A handshake that fails costs the connection; the next one is in clear.
