@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
     Agent,
@@ -74,25 +75,33 @@ class Poster:
 
         :param content: is closed.
         :raises PostFailed: there is no answer.
+        :raises CancelledError: nobody waits for one any more.
         """
         headers = Headers({name: [value] for name, value in fields.items()})
         # Closes it at the end, once there is a connection.
         producer: Any = FileBodyProducer(content, readSize=_CHUNK)
         request: Deferred[Any] = self._agent.request(b"POST", self._url, headers, producer)
-        request.addTimeout(self._timeout, self.reactor)
+        request.addTimeout(self._timeout, self.reactor, self._time_out)
         try:
             response = await request
-        except TimeoutError:
-            content.close()
-            raise PostFailed(f"no answer in {self._timeout:g} seconds") from None
         except Exception as error:
             # Whatever names, connections, TLS and HTTP may end with.
             content.close()
+            if isinstance(error, PostFailed):
+                raise
+            if _is_cancelled(error):
+                raise CancelledError from None
             raise PostFailed(_reason(error)) from error
         # The status says it all.
         response.deliverBody(_Closer())
         status: int = response.code
         return status
+
+    def _time_out(self, result: Any, seconds: float) -> Any:
+        # Once it is sent, Twisted gives another failure than that of a time-out.
+        if isinstance(result, Failure):
+            raise PostFailed(f"no answer in {seconds:g} seconds")
+        return result
 
 
 def check_url(url: str) -> bytes:
@@ -110,6 +119,12 @@ def check_url(url: str) -> bytes:
     # Raises ValueError for a port that is none.
     _ = parts.port
     return url.encode("ascii")
+
+
+def _is_cancelled(error: Exception) -> bool:
+    """Whether nobody waits for the answer any more."""
+    reasons = getattr(error, "reasons", None) or ()
+    return isinstance(error, CancelledError) or any(each.check(CancelledError) for each in reasons)
 
 
 def _reason(error: Exception) -> str:

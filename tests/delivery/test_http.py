@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -37,7 +37,7 @@ from mailkit.spool import Spool
 from mailkit.testing import DeliveryContract
 from tests.certificates import Identity, authority, make_identity
 from tests.delivery.fakes import make_envelope
-from tests.support import free_ports
+from tests.support import free_ports, until
 
 reactor: Any = global_reactor
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -269,6 +269,21 @@ class AnswerTests(HTTPTestCase):
         self.application.silent = True
         (error,) = await self.deliver(delivery=HTTPDelivery(self.url, timeout=0.2))
         self.assertIs(type(error), TemporaryFailure)
+        # Also when the request has got there.
+        with self.assertRaises(PostFailed) as caught:
+            await Poster(self.url, timeout=0.2).post({}, io.BytesIO(b"x"))
+        self.assertEqual(str(caught.exception), "no answer in 0.2 seconds")
+
+    async def test_nobody_waits_any_more(self) -> None:
+        # It is no failure of the other side, which the log would tell of.
+        self.application.silent = True
+        content = io.BytesIO(b"x")
+        waiting = Deferred.fromCoroutine(Poster(self.url).post({}, content))
+        await until(lambda: bool(self.application.requests))
+        waiting.cancel()
+        with self.assertRaises(CancelledError):
+            await waiting
+        self.assertTrue(content.closed)
 
     async def test_few_at_a_time(self) -> None:
         self.patch(http, "MAX_REQUESTS", 2)
