@@ -14,7 +14,7 @@ import hashlib
 import heapq
 import ipaddress
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -129,17 +129,15 @@ class GuardSettings(NamedTuple):
 class _Record:
     """Failures of one account, address or network."""
 
-    __slots__ = ("failures", "judging", "pending", "ready", "updated")
+    __slots__ = ("failures", "judging", "ready", "updated")
 
     def __init__(self, now: float) -> None:
         self.failures = 0.0
         self.updated = now
         # When it is the next login's turn.
         self.ready = 0.0
-        # Logins that wait for their turn or are being judged.
+        # Logins that wait for their turn or are being judged, also of clients that have gone.
         self.judging = 0
-        # Those of them whose clients have gone: failures, as long as nobody knows better.
-        self.pending = 0
 
     def forget(self, now: float) -> float:
         """The failures that are left."""
@@ -183,17 +181,10 @@ class _Records:
         """A login is judged then; the one after it has to wait for its time."""
         record = self._records.get(key)
         if record is not None:
-            spacing = self.rate.spacing(record.forget(when) + record.pending)
+            spacing = self.rate.spacing(record.forget(when))
             if record.judging + 1 >= MAX_PARALLEL:
                 spacing = max(spacing, PARALLEL_WAIT)
             record.ready = max(record.ready, when + spacing)
-
-    def suspend(self, key: bytes | str, now: float) -> None:
-        """Nobody knows yet whether a login has failed whose client has gone."""
-        record = self.use(key, now)
-        record.pending += 1
-        spacing = self.rate.spacing(record.forget(now) + record.pending)
-        record.ready = max(record.ready, now + spacing)
 
     def dump(self, now: float) -> list[tuple[bytes | str, float, float]]:
         """Keys with their failures, and when it is the next login's turn: the worst of them."""
@@ -262,8 +253,6 @@ class MemoryLoginRecords:
         self._keys_of = lru_cache(maxsize=256)(self._make_keys)
         # The last login that has begun: most often it is the next to end.
         self._begun: tuple[LoginAttempt, _Keys] | None = None
-        # Logins of clients that have gone, as far as they slow down others.
-        self._pending: Counter[LoginAttempt] = Counter()
         self._channel: IProcessChannel | None = None
 
     def share(self, channel: IProcessChannel) -> Callable[[], None]:
@@ -356,18 +345,10 @@ class MemoryLoginRecords:
         self._now = now
         begun, self._begun = self._begun, None
         keys = begun[1] if begun is not None and begun[0] is attempt else self._keys(attempt)
-        if outcome is LoginOutcome.PENDING:
-            self._suspend(attempt, keys, now)
-            return 0.0
-        was_pending = self._pending[attempt] > 0
-        if was_pending:
-            self._pending -= Counter((attempt,))
         for records, key in self._tables(keys):
             record = records.get(key)
             if record is not None and record.judging:
                 record.judging -= 1
-            if record is not None and record.pending and was_pending:
-                record.pending -= 1
         repeated = False
         if outcome is LoginOutcome.FAILURE:
             repeated = self._is_repeated(keys.account, attempt.secret)
@@ -378,12 +359,6 @@ class MemoryLoginRecords:
             with suppress(StoreUnavailable, ValueError):
                 self._channel.send_message(topic=_TOPIC, message=message)
         return wait
-
-    def _suspend(self, attempt: LoginAttempt, keys: _Keys, now: float) -> None:
-        if self._known.get(keys.pair) is None:
-            self._pending[attempt] += 1
-            for records, key in self._tables(keys):
-                records.suspend(key, now)
 
     def _note(
         self, keys: _Keys, outcome: LoginOutcome, repeated: bool, now: float
@@ -569,11 +544,6 @@ class LoginGuard:
         except (TooManyLogins, CancelledError):
             await self._records.end(attempt=attempt, outcome=LoginOutcome.NONE, now=clock.seconds())
             raise
-
-    async def suspend(self, attempt: LoginAttempt, clock: IReactorTime) -> None:
-        """The client of a login that was admitted has gone before it is judged; :meth:`settle` follows."""
-        pending = LoginOutcome.PENDING
-        await self._records.end(attempt=attempt, outcome=pending, now=clock.seconds())
 
     async def settle(
         self,

@@ -25,8 +25,6 @@ class LoginOutcome(enum.Enum):
 
     SUCCESS = "success"
     FAILURE = "failure"
-    #: Nobody knows yet, and the client has gone: what becomes of it is told again.
-    PENDING = "pending"
     #: Nobody will know: the user base did not answer, or the client went before it was asked.
     NONE = "none"
 

@@ -384,7 +384,6 @@ class LoginConnection(CompressingConnection):
                     judging.cancel()
                 else:
                     judging.addTimeout(ABANDONED_SECONDS, clock)
-                    await guard.suspend(attempt, clock)
                 right = await judging
                 if right is None:
                     # It was not the client that ended it.

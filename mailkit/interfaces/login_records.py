@@ -25,8 +25,7 @@ class ILoginRecords(Interface):
     def end(attempt: LoginAttempt, outcome: LoginOutcome, now: float) -> Awaitable[float]:
         """It has been judged, or has given up waiting for that.
 
-        After ``LoginOutcome.PENDING`` this is called once more for it; until then it slows down others
-        as a failure would.
+        A client that goes meanwhile does not make it sooner: what is judged is judged to the end.
 
         :returns: seconds for which the answer is to be held back; 0 after a success.
         """

@@ -14,6 +14,8 @@ from zope.interface import implementer
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.portal import make_portal
 from mailkit.coroutines import pause, run
+from mailkit.errors import TemporaryFailure
+from mailkit.guard import MAX_PARALLEL
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.interfaces import IPasswordVerifier
 from mailkit.login import ABANDONED_SECONDS, MAX_ABANDONED
@@ -23,6 +25,8 @@ from tests.line_protocol import Transport
 ANN = "ann@example.org"
 #: Seconds that the base takes.
 TAKEN = 0.2
+#: Clients behind one address, fewer than make each other wait.
+MANY = MAX_PARALLEL - 1
 
 
 @implementer(IPasswordVerifier)
@@ -41,25 +45,28 @@ class Base:
         except CancelledError:
             self.cancelled += 1
             raise
-        return ANN if password == b"secret" else None
+        if password == b"trouble":
+            raise TemporaryFailure
+        return login if password == b"secret" else None
 
 
 class HangingUpTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock: Any = Clock()
         store = MemoryStore()
-        self.successResultOf(run(store.add_account(ANN, None)))
+        for account in (ANN, *(f"user{number}@example.org" for number in range(MANY))):
+            self.successResultOf(run(store.add_account(account, None)))
         self.base = Base(self.clock)
         checker = UserBaseChecker(self.base, clock=self.clock)
         self.factory = IMAPFactory(make_portal(store, [checker]), clock=self.clock)
         self.factory.allow_plaintext_passwords = True
 
-    def log_in(self, password: bytes) -> tuple[Any, Transport]:
+    def log_in(self, password: bytes, login: str = ANN) -> tuple[Any, Transport]:
         transport = Transport()
         connection: Any = self.factory.buildProtocol(transport.getPeer())
         connection.makeConnection(transport)
         self.clock.advance(0)
-        connection.dataReceived(b"a LOGIN " + ANN.encode() + b" " + password + b"\r\n")
+        connection.dataReceived(b"a LOGIN " + login.encode() + b" " + password + b"\r\n")
         return connection, transport
 
     def hang_up(self, password: bytes, after: float) -> list[Any]:
@@ -101,12 +108,48 @@ class HangingUpTests(SynchronousTestCase):
         self.assertEqual(self.base.asked, 50)
         self.assertTrue(self.next_is_judged())
 
-    def test_until_it_is_known_it_counts_as_a_failure(self) -> None:
-        connection, _ = self.log_in(b"secret")
-        connection.connectionLost(Failure(ConnectionError()))
-        self.assertFalse(self.next_is_judged())
-        self.clock.advance(TAKEN)
+    def hang_up_together(self, password: bytes) -> None:
+        """As users behind one address do while their base is slow."""
+        self.base.taken = 2
+        connections = [
+            self.log_in(password, f"user{number}@example.org")[0] for number in range(MANY)
+        ]
+        self.assertEqual(self.base.asked, MANY)
+        for connection in connections:
+            connection.connectionLost(Failure(ConnectionError()))
+        self.clock.pump([0.1] * 40)
+
+    def test_right_logins_of_many_lock_nobody_out(self) -> None:
+        self.hang_up_together(b"secret")
         self.assertTrue(self.next_is_judged())
+
+    def test_a_base_out_of_order_locks_nobody_out(self) -> None:
+        self.hang_up_together(b"trouble")
+        self.assertTrue(self.next_is_judged())
+
+    def test_wrong_logins_of_many_have_all_failed(self) -> None:
+        self.hang_up_together(b"guess")
+        before = self.base.asked
+        _, transport = self.log_in(b"secret")
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(self.base.asked, before)
+        self.assertIn(b"[UNAVAILABLE]", transport.value())
+
+    def count_asked(self, stays: bool) -> int:
+        """Passwords that a base has seen before it has judged one of them."""
+        self.base.taken = 1
+        before = self.base.asked
+        for _ in range(MAX_ABANDONED):
+            connection, _ = self.log_in(b"guess")
+            self.clock.advance(0.025)
+            if not stays:
+                connection.connectionLost(Failure(ConnectionError()))
+        return self.base.asked - before
+
+    def test_who_hangs_up_guesses_no_faster(self) -> None:
+        gone = self.count_asked(stays=False)
+        self.setUp()
+        self.assertLessEqual(gone, self.count_asked(stays=True))
 
     def test_a_right_login_leaves_no_session_behind(self) -> None:
         ended = []
