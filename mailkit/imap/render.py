@@ -14,7 +14,7 @@ from mailkit.mime.nstring import imap_string
 from mailkit.model import SYSTEM_FLAGS, Flags
 from mailkit.rights import ALL_RIGHTS, Rights, right_for
 from mailkit.wire import utf7
-from mailkit.wire.chars import ASTRING_CHAR
+from mailkit.wire.chars import ASTRING_CHAR, ATOM_CHAR, octet_class
 
 #: Keywords that are told in FLAGS before anybody has used them: what mail clients agree on.
 COMMON_KEYWORDS = (
@@ -38,13 +38,14 @@ _MINUTES = tuple(b" %02d:%02d:" % divmod(minute, 60) for minute in range(1440))
 _SECONDS = tuple(b"%02d +0000" % second for second in range(60))
 
 
-# What does not end a flag, or the response: a backend may know keywords that are no atoms.
-is_attribute = re.compile(r"\\?[^\x00-\x20\x7f(){\"\\]+").fullmatch
+# RFC 3501 section 9: flag-keyword and flag-extension. A backend may know others, which would end the
+# flag, the response code or the response.
+is_attribute = re.compile(rf"\\?[{octet_class(ATOM_CHAR).decode('ascii')}]+").fullmatch
 
 
 def _told(flags: Iterable[str]) -> bytes:
     """Flags with a space between; those that have no name here are left out."""
-    return " ".join(filter(is_attribute, flags)).encode("ascii", "replace")
+    return " ".join(filter(is_attribute, flags)).encode("ascii")
 
 
 @lru_cache(maxsize=4096)
@@ -201,8 +202,10 @@ def selected_flags(keywords: Sequence[str], writable: bool, rights: Rights = ALL
 
 def _permanent_flags(keywords: Sequence[str], rights: Rights) -> bytes:
     """RFC 4314 section 5.1.1: what may be changed here."""
-    flags = [*SYSTEM_FLAGS, *COMMON_KEYWORDS, *keywords, "\\*"]
+    flags = [*SYSTEM_FLAGS, *COMMON_KEYWORDS, *keywords]
     names = _told(flag for flag in flags if right_for(flag) in rights)
+    if right_for("\\*") in rights:
+        names += b" \\*"
     return b"* OK [PERMANENTFLAGS (%b)] You may change these\r\n" % names
 
 

@@ -11,7 +11,9 @@ from mailkit.model import SEEN, SYSTEM_FLAGS
 from tests.imap.messages import PLAIN
 from tests.imap.support import Server
 
-ODD = frozenset({SEEN, "$Work", "not done", "x)\r\n* BYE", 'a"b', "{3}", "", "\\", "a\\b", "a\0b"})
+#: RFC 3501 section 9: an atom has none of these.
+SPECIALS = frozenset({"a]b", "c%d", "e*", "\\*", "\\a]", "gr\u00fcn"})
+ODD = SPECIALS | {SEEN, "$Work", "not done", "x)\r\n* BYE", 'a"b', "{3}", "", "\\", "a\\b", "a\0b"}
 
 
 class OddBackendTests(SynchronousTestCase):
@@ -45,8 +47,17 @@ class OddBackendTests(SynchronousTestCase):
         self.assertNotIn(b"not done", selected)
         # Nor is a space left where they were.
         nothing = render.selected_flags([], writable=True)
-        self.assertEqual(render.selected_flags(["not done"], writable=True), nothing)
+        for odd in (["not done"], sorted(SPECIALS)):
+            self.assertEqual(render.selected_flags(odd, writable=True), nothing)
+            self.assertEqual(render.render_flags(frozenset(odd)), b"")
         self.assertEqual(render.render_recent_flags(frozenset({"not done"})), b"\\Recent")
+
+    def test_new_keywords_with_some_rights(self) -> None:
+        """``\\*`` is no flag, but told where flags are."""
+        for rights, told in (("lrw", b"\\*)]"), ("lrs", b"(\\Seen)]")):
+            selected = render.selected_flags(["a]b"], True, frozenset(rights))
+            self.assertIn(told, selected)
+            self.assertNotIn(b"a]b", selected)
 
     def test_special_uses_that_are_no_attributes(self) -> None:
         account = self.server.account
