@@ -53,6 +53,11 @@ LITERAL_MINUS = 4096
 MAX_ENABLED = 1000
 MAX_ENABLED_OCTETS = 64 * 1024
 
+# RFC 9738 sections 3.1 and 3.3: commands that work on so many messages alone.
+_LIMITED = frozenset(
+    ("SEARCH", "ESEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE", "APPEND")
+)
+
 _TOO_EARLY = "The server spoke on before TLS had begun"
 
 
@@ -71,6 +76,11 @@ class Flight(pipeline.Flight):
         self.count = 0
         #: An answer was too large to be read.
         self.excess: ResponseTooLarge | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the command may be carried out for some messages alone."""
+        return self.command.name.removeprefix("UID ") in _LIMITED
 
 
 class Connection(pipeline.Pipeline[Flight]):
@@ -302,7 +312,7 @@ class Connection(pipeline.Pipeline[Flight]):
             self._mute = True
             if not self._reader.idle:
                 raise ProtocolError(_TOO_EARLY, command="STARTTLS")
-        if self._limits and self._collects(flight, self._limits[0]):
+        if self._limits and (self._collects(flight, self._limits[0]) or flight.is_limited):
             self._limits.popleft()
         self._flights.remove(flight)
         if not self._flights:

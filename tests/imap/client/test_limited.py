@@ -112,6 +112,22 @@ class LieTests(SynchronousTestCase):
         self.wire.say(b"m5 OK x\r\n")
         self.assertEqual(stored[0].modified, [61])
 
+    def test_an_untagged_limit_of_what_does_not_go_on(self) -> None:
+        """Nor is that of the command behind."""
+        for call in (
+            lambda session: session.sort("DATE"),
+            lambda session: session.sort("DATE", by_number=True),
+            lambda session: session.thread("REFS"),
+            lambda session: session.append("x", b"a: b\r\n\r\n"),
+        ):
+            self.setUp()
+            self.announce("SORT", "THREAD=REFS", "LITERAL+")
+            self.wire.start(call(self.wire.session))
+            fetched = self.wire.start(self.wire.session.fetch("5:30", "FLAGS"))
+            self.wire.say(b"* NO [MESSAGELIMIT 3 20] x\r\nm2 NO x\r\nm3 OK x\r\n")
+            self.assertEqual(fetched, [[]])
+            self.assertEqual(self.wire.take()[-1][:3], b"m3 ")
+
     def test_a_limit_of_nothing(self) -> None:
         """Whoever comes next does not take it for his own."""
         self.wire.start(self.wire.session.noop())
