@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import NamedTuple
 
 from mailkit.client.errors import ClientError, ProtocolError
 from mailkit.imap.client.commands import Command, quoted
 from mailkit.imap.client.connection import Connection
-from mailkit.imap.client.errors import Refused, ResponseTooLarge, WrongState
+from mailkit.imap.client.errors import CommandFailed, Refused, ResponseTooLarge, WrongState
 from mailkit.imap.client.idle import Idling
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
@@ -17,6 +20,16 @@ from mailkit.imap.client.values import ExtendedSearch, PassedOver, Ranges, Resul
 
 #: Messages that a result may have besides those that the mailbox has: some come, some go.
 MAX_BESIDE = 100_000
+#: What updates may cost until one is taken, for each message that the result may have: a step for
+#: each UID that they name, and some for what they move.
+MAX_STEPS = 10
+
+#: So many times more known UIDs than new ones: then each finds its place by itself.
+_FEW = 64
+#: To move so many UIDs takes as long as to add one.
+_MOVED = 1000
+#: To sort so many does.
+_SORTED = 5
 
 
 class SearchUpdate(NamedTuple):
@@ -61,8 +74,10 @@ class Following:
         self._added: set[int] = set()
         self._removed: set[int] = set()
         self._moved = False
+        self._steps = 0
         # There are no more updates.
         self._failure: ClientError | None = None
+        self._idling: Idling | None = None
 
     async def __aenter__(self) -> Following:
         """
@@ -75,17 +90,37 @@ class Following:
         try:
             await self._connection.run(self._command)
             self._check()
-        except BaseException:
+        except BaseException as error:
             self._connection.listeners.remove(self._hear)
+            if not isinstance(error, CommandFailed) and self._is_kept:
+                # Nobody waits for the answer: who has given up may be in a hurry.
+                with suppress(ClientError):
+                    await self._connection.begin(self._cancellation())
             raise
         self._take()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         self._connection.listeners.remove(self._hear)
-        if self._connection.selected is self._selected and not self._connection.closed:
-            tag = quoted(self._command.tag)
-            await self._connection.run(Command("CANCELUPDATE", selected=self._selected).add(tag))
+        if self._is_kept:
+            # What the server says to it would hide why all has ended.
+            with suppress(ClientError):
+                await self._connection.run(self._cancellation())
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the server keeps the search up to date, or is about to."""
+        return (
+            bool(self._command.tag)
+            and self._connection.selected is self._selected
+            and not self._connection.closed
+            # Section 4.3.1: after NOUPDATE there is nothing to cancel.
+            and not isinstance(self._failure, Refused)
+        )
+
+    def _cancellation(self) -> Command:
+        """Section 4.3.5."""
+        return Command("CANCELUPDATE", selected=self._selected).add(quoted(self._command.tag))
 
     def __aiter__(self) -> Following:
         return self
@@ -116,10 +151,10 @@ class Following:
     async def _wait(self, timeout: float | None) -> None:
         seconds = self._connection.channel.seconds
         give_up = None if timeout is None else seconds() + timeout
-        async with Idling(self._connection, self._idle) as changes:
+        async with Idling(self._connection, self._idle) as self._idling:
             while not (self._has_news or self._has_ended):
                 left = None if give_up is None else max(0.0, give_up - seconds())
-                if await changes.next(left) is None:
+                if await self._idling.next(left) is None:
                     return
 
     @property
@@ -143,6 +178,7 @@ class Following:
         self._added.clear()
         self._removed.clear()
         self._moved = False
+        self._steps = 0
         return update
 
     # What the server says.
@@ -154,9 +190,11 @@ class Following:
         if response.tag != self._command.tag:
             return False
         found = response.all or ()
-        if self._is_possible(found):
-            self.uids = list(expand(found))
-            self._known = set(self.uids)
+        count = sum(last - first + 1 for first, last in found)
+        if self._is_possible(found) and self._spend(count):
+            self._known = set(expand(found))
+            # Section 4.4: the result of a SEARCH is in the order of the mailbox.
+            self.uids = list(expand(found)) if self._ordered else sorted(self._known)
         return True
 
     def _hear(self, response: Typed) -> None:
@@ -167,6 +205,9 @@ class Following:
         elif isinstance(response, PassedOver):
             if response.name == "ESEARCH" and response.tag == self._command.tag:
                 self._failure = ResponseTooLarge(command=self._command.name)
+                # It is no change that anybody waits for.
+                if self._idling is not None:
+                    self._idling.interrupt()
         elif isinstance(response, Status) and response.code is not None:
             name, arguments = response.code
             if name == "NOUPDATE" and arguments.strip(b'"') == self._command.tag:
@@ -188,10 +229,31 @@ class Following:
         besides = len(self.uids) if change.added else 0
         if self._failure is not None or not self._is_possible(change.uids, besides):
             return
-        uids = list(expand(change.uids))
+        position, uids = change.position, list(expand(change.uids))
+        if not self._spend(self._cost(position, len(uids))):
+            return
         fits = self._add if change.added else self._remove
-        if not fits(change.position, uids):
+        if not fits(position, uids):
             self._mistrust("The mail server's update does not fit what it has found")
+
+    def _spend(self, steps: int) -> bool:
+        """Whether so many are left until somebody takes what they come to."""
+        self._steps += steps
+        if self._steps > MAX_STEPS * (self._selected.exists + MAX_BESIDE):
+            self._mistrust("The mail server changes the result more often than anybody takes it")
+        return self._failure is None
+
+    def _cost(self, position: int, count: int) -> int:
+        """What a change costs, in steps."""
+        if position:
+            return count + max(0, len(self.uids) - position) // _MOVED
+        if self._is_little(count):
+            return count + count * len(self.uids) // _MOVED
+        return count + len(self.uids) // _SORTED
+
+    def _is_little(self, count: int) -> bool:
+        """Whether so many UIDs are looked up one by one in a result in mailbox order."""
+        return not self._ordered and count * _FEW < len(self.uids)
 
     def _add(self, position: int, uids: list[int]) -> bool:
         """Section 4.3.3; whether it makes sense."""
@@ -199,11 +261,14 @@ class Following:
         if len(fresh) != len(uids) or not fresh.isdisjoint(self._known):
             return False
         if position:
-            if position > len(self.uids) + 1:
+            if position > len(self.uids) + 1 or not self._belongs(position - 1, uids):
                 return False
             self.uids[position - 1 : position - 1] = uids
         elif self._ordered:
             return False
+        elif self._is_little(len(uids)):
+            for uid in uids:
+                insort(self.uids, uid)
         else:
             self.uids = sorted(self.uids + uids)
         self._known |= fresh
@@ -212,15 +277,28 @@ class Following:
         self._moved = self._ordered
         return True
 
+    def _belongs(self, place: int, uids: list[int]) -> bool:
+        """Whether UIDs may come to this place.
+
+        Section 4.4: the result of a SEARCH is in the order of the mailbox.
+        """
+        if self._ordered:
+            return True
+        joined = [*self.uids[max(0, place - 1) : place], *uids, *self.uids[place : place + 1]]
+        return all(first < second for first, second in pairwise(joined))
+
     def _remove(self, position: int, uids: list[int]) -> bool:
         """Section 4.3.4; whether it makes sense."""
         gone = set(uids)
-        if not gone <= self._known:
+        if len(gone) != len(uids) or not gone <= self._known:
             return False
         if position:
             if self.uids[position - 1 : position - 1 + len(uids)] != uids:
                 return False
             del self.uids[position - 1 : position - 1 + len(uids)]
+        elif self._is_little(len(uids)):
+            for uid in uids:
+                del self.uids[bisect_left(self.uids, uid)]
         else:
             self.uids = [uid for uid in self.uids if uid not in gone]
         self._known -= gone

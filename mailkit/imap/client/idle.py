@@ -74,6 +74,7 @@ class Idling:
         self._octets = 0
         self._flight: Flight | None = None
         self._waiter: Waiter = connection.channel.waiter()
+        self._interrupted = False
         self._renew_at = 0.0
 
     async def __aenter__(self) -> Idling:
@@ -104,13 +105,17 @@ class Idling:
                 return change
 
     async def next(self, timeout: float | None) -> Change | None:
-        """The next change; None when there is none within so many seconds.
+        """The next change; None when there is none within so many seconds, or after
+        :meth:`interrupt`.
 
         :raises ClientError: the connection has ended.
         """
         seconds = self._connection.channel.seconds
         give_up = None if timeout is None else seconds() + timeout
         while not self._changes:
+            if self._interrupted:
+                self._interrupted = False
+                return None
             self._octets = 0
             self._connection.release()
             self._connection.check()
@@ -132,6 +137,11 @@ class Idling:
                 continue
             self._waiter = self._connection.channel.waiter()
         return self._changes.popleft()
+
+    def interrupt(self) -> None:
+        """Let whoever waits for the next change wait no longer."""
+        self._interrupted = True
+        self._waiter.fire()
 
     def _hear(self, response: Typed) -> None:
         if self._connection.answers:

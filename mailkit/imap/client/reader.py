@@ -41,7 +41,7 @@ class ResponseLimits(NamedTuple):
     tokens: int = 1_000_000
     #: Numbers of a SEARCH or THREAD response, and branches of the latter.
     numbers: int = 2_000_000
-    #: Ranges of one set: of VANISHED, ESEARCH, COPYUID.
+    #: Ranges of one set: of VANISHED, ESEARCH, COPYUID; of all sets of an update to a result.
     ranges: int = 500_000
     #: The sections of a message in one response, together.
     content: int = 2 * 1024 * 1024 * 1024

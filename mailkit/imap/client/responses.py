@@ -284,6 +284,8 @@ def _search(text: Text) -> SearchNumbers:
 
 def _esearch(text: Text) -> ExtendedSearch:
     result = ExtendedSearch(None, False)
+    changes: list[ResultChange] = []
+    left = text.limits.ranges
     if text.accept(b" ("):
         result = _correlated(text, result)
     while text.accept(b" "):
@@ -308,11 +310,12 @@ def _esearch(text: Text) -> ExtendedSearch:
         elif name == b"PARTIAL":
             result = result._replace(partial=_page(text))
         elif name in (b"ADDTO", b"REMOVEFROM"):
-            changes = _changes(text, name == b"ADDTO")
-            result = result._replace(changes=(*result.changes, *changes))
+            found = _changes(text, name == b"ADDTO", left)
+            left -= _ranges_of(found)
+            changes += found
         else:
             text.value()
-    return result
+    return result._replace(changes=tuple(changes))
 
 
 def _correlated(text: Text, result: ExtendedSearch) -> ExtendedSearch:
@@ -344,8 +347,12 @@ def _page(text: Text) -> Ranges:
     return found
 
 
-def _changes(text: Text, added: bool) -> list[ResultChange]:
-    """``(0 32768:32769)``: pairs of a place and of what comes or goes there (RFC 5267 section 4.3)."""
+def _changes(text: Text, added: bool, left: int) -> list[ResultChange]:
+    """``(0 32768:32769)``: pairs of a place and of what comes or goes there (RFC 5267 section 4.3).
+
+    :param left: ranges that all their sets together may have.
+    :raises ResponseTooLarge: they have more.
+    """
     found: list[ResultChange] = []
 
     def one() -> None:
@@ -354,7 +361,13 @@ def _changes(text: Text, added: bool) -> list[ResultChange]:
         found.append(ResultChange(added, position, text.ranges()))
 
     text.in_parentheses(one)
+    if _ranges_of(found) > left:
+        raise too_large("too many ranges", "ranges")
     return found
+
+
+def _ranges_of(changes: list[ResultChange]) -> int:
+    return sum(max(1, len(change.uids)) for change in changes)
 
 
 def _list(text: Text, lsub: bool = False) -> Listing:

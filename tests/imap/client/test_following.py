@@ -20,6 +20,7 @@ from mailkit.imap.client import (
     ResponseTooLarge,
     SearchUpdate,
     WrongState,
+    following,
 )
 from mailkit.imap.client.following import MAX_BESIDE
 from mailkit.imap.client.reader import Response
@@ -126,6 +127,15 @@ class OurServerTests(FollowingTestCase):
         self.assertEqual(self.run_it(self.session.search()), [1, 2, 3, 4])
         self.assertIsNone(self.client.end.protocol.selection.contexts)
 
+    def test_given_up_before_the_answer(self) -> None:
+        """The server is told, and has room for others."""
+        for _ in range(MAX_CONTEXTS + 2):
+            begun = Deferred.fromCoroutine(self.session.follow("UNSEEN").__aenter__())
+            begun.cancel()
+            self.failureResultOf(begun)
+            self.client.flush()
+        self.assertIsNone(self.client.end.protocol.selection.contexts)
+
     def test_nothing_found(self) -> None:
         results = self.client.start(self.follow("FLAGGED"))
         self.assertEqual(self.found.uids, [])
@@ -173,16 +183,23 @@ class ScriptedTests(FollowingTestCase):
         self.client.say(answer + b"m2 OK x\r\n")
         self.client.say(b"+ idling\r\n")
 
-    def ends(self, kind: type[ClientError], *answers: bytes) -> ClientError:
-        """What ends it once an update is heard."""
+    def ends(
+        self, kind: type[ClientError], *answers: bytes, cancel: bytes | None = b"OK"
+    ) -> ClientError:
+        """What ends it once an update is heard.
+
+        :param cancel: what the server says to CANCELUPDATE; None where it is not sent.
+        """
         for answer in answers:
             self.client.say(answer)
         heard = self.client.take()
         self.assertEqual(heard[-1], b"DONE")
         self.client.say(b"%b OK x\r\n" % heard[-2].split()[0])
-        (cancelled,) = self.client.take()
-        self.assertEqual(cancelled.split(None, 1)[1], b'CANCELUPDATE "m2"')
-        self.client.say(b"%b OK x\r\n" % cancelled.split()[0])
+        if cancel is not None:
+            (cancelled,) = self.client.take()
+            self.assertEqual(cancelled.split(None, 1)[1], b'CANCELUPDATE "m2"')
+            self.client.say(b"%b %b x\r\n" % (cancelled.split()[0], cancel))
+        self.assertEqual(self.client.take(), [b""])
         self.results[0].trap(kind)
         error = self.results[0].value
         assert isinstance(error, ClientError)
@@ -232,6 +249,9 @@ class ScriptedTests(FollowingTestCase):
             ("", b"ADDTO (0 2)"),
             ("", b"ADDTO (0 7,7)"),
             ("", b"ADDTO (5 7)"),
+            # Section 4.4: the result of a SEARCH is in the order of the mailbox.
+            ("", b"ADDTO (1 7)"),
+            ("", b"ADDTO (4 8,7)"),
             ("DATE", b"ADDTO (0 7)"),
             ("DATE", b"REMOVEFROM (3 3 3 2)"),
             ("", b"ADDTO (0 100:%d)" % (100 + MAX_BESIDE + 5)),
@@ -251,19 +271,91 @@ class ScriptedTests(FollowingTestCase):
         results = client.start(client.session.follow().__aenter__())
         client.say(answer + b"m2 OK x\r\n")
         results[0].trap(ProtocolError)
+        self.assertEqual(client.take()[-1], b'm3 CANCELUPDATE "m2"')
+
+    def test_given_up(self) -> None:
+        client: Manual = Manual(CAPABLE)
+        self.addCleanup(client.lose)
+        client.start(client.session.select("INBOX"))
+        client.say(SELECTED)
+        begun = Deferred.fromCoroutine(client.session.follow().__aenter__())
+        client.take()
+        begun.cancel()
+        self.failureResultOf(begun)
+        self.assertEqual(client.take(), [b'm3 CANCELUPDATE "m2"'])
+        client.say(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\nm2 OK x\r\nm3 OK x\r\n')
+        self.assertFalse(client.session.closed)
+
+    def test_a_search_that_is_refused(self) -> None:
+        """There is nothing to cancel."""
+        for answer in (b"m2 NO x\r\n", b'* NO [NOUPDATE "m2"] x\r\nm2 OK x\r\n'):
+            client: Manual = Manual(CAPABLE)
+            self.addCleanup(client.lose)
+            client.start(client.session.select("INBOX"))
+            client.say(SELECTED)
+            results = client.start(client.session.follow().__aenter__())
+            client.take()
+            client.say(answer)
+            results[0].trap(Refused)
+            self.assertEqual(client.take(), [b""])
 
     def test_updates_that_end(self) -> None:
         self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
-        error = self.ends(Refused, b'* NO [NOUPDATE "m2"] The disk is full\r\n')
+        error = self.ends(Refused, b'* NO [NOUPDATE "m2"] The disk is full\r\n', cancel=None)
         self.assertEqual(error.text, "The disk is full")
+
+    def test_a_server_that_does_not_know_what_to_cancel(self) -> None:
+        """Why it has ended counts."""
+        update = b'* ESEARCH (TAG "m2") UID REMOVEFROM (0 9)\r\n'
+        for answer in (b"NO", b"BAD"):
+            self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+            self.ends(ProtocolError, update, cancel=answer)
+            self.assertFalse(self.client.session.closed)
 
     def test_an_update_that_is_too_large(self) -> None:
         self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n', ranges=3)
-        self.ends(
-            ResponseTooLarge,
-            b'* ESEARCH (TAG "m2") UID ADDTO (0 11,13,15,17)\r\n',
-            b"* 9 EXISTS\r\n",
-        )
+        self.ends(ResponseTooLarge, b'* ESEARCH (TAG "m2") UID ADDTO (0 11,13,15,17)\r\n')
+
+    def test_an_update_of_too_many_places(self) -> None:
+        """The limit is one of all sets together."""
+        for update in (b"ADDTO (0 11 0 13) REMOVEFROM (0 1,2)", b"ADDTO (0 11 0 12 0 13 0 14)"):
+            self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n', ranges=3)
+            self.ends(ResponseTooLarge, b'* ESEARCH (TAG "m2") UID %b\r\n' % update)
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n', ranges=3)
+        self.client.say(b'* ESEARCH (TAG "m2") UID ADDTO (0 11 0 13) REMOVEFROM (0 2)\r\n')
+        self.assertEqual(self.found.uids, [1, 3, 11, 13])
+
+    def test_updates_without_end(self) -> None:
+        """In one line or in many: what they cost is bounded until somebody takes them."""
+        self.patch(following, "MAX_BESIDE", 100)
+        there_and_back = b"ADDTO (0 9:90) REMOVEFROM (0 9:90)"
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        update = b" ".join([there_and_back] * 40)
+        self.ends(ProtocolError, b'* ESEARCH (TAG "m2") UID %b\r\n' % update)
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        update = b'* ESEARCH (TAG "m2") UID %b\r\n' % there_and_back
+        self.ends(ProtocolError, b"* 5 EXISTS\r\n" + update * 40)
+        # Nor is the answer told again and again.
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:100\r\n' * 10 + b'* NO [NOUPDATE "m2"] x\r\n')
+        self.results[0].trap(Refused)
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:100\r\n' * 40)
+        self.results[0].trap(ProtocolError)
+        # Those that are taken do not count.
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
+        for _ in range(40):
+            self.client.say(update)
+            self.found._take()
+        self.assertEqual(self.found.uids, [1, 2, 3])
+
+    def test_a_result_of_which_little_changes(self) -> None:
+        """It is as if all had been sorted anew."""
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 999,3:900\r\n')
+        self.client.say(b'* ESEARCH (TAG "m2") UID ADDTO (0 950,1)\r\n')
+        self.assertEqual(self.found.uids, [1, *range(3, 901), 950, 999])
+        self.client.say(b'* ESEARCH (TAG "m2") UID REMOVEFROM (0 999,3,500) ADDTO (2 2)\r\n')
+        self.assertEqual(self.found.uids, [1, 2, *range(4, 500), *range(501, 901), 950])
+        self.client.say(b'* ESEARCH (TAG "m2") UID REMOVEFROM (0 4:499,501:900) ADDTO (0 5,3)\r\n')
+        self.assertEqual(self.found.uids, [1, 2, 3, 5, 950])
 
     def test_a_connection_that_ends(self) -> None:
         self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
