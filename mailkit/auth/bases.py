@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -16,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
-from mailkit.auth.located import MAX_LENGTH, text_of
+from mailkit.auth.located import MAX_LENGTH, NotAsked, text_of
 from mailkit.auth.names import prepared_name
 from mailkit.auth.pacing import Hold, Question, Refusals
 from mailkit.auth.passwords import PasswordHasher
@@ -57,7 +58,7 @@ class UserBaseChecker:
 
     :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both. Where it verifies passwords,
         an attribute ``at_once`` may say how many it can at the same time, and ``refuses_slowly`` that it
-        takes its time over a wrong password.
+        takes its time over a wrong password; it may raise :class:`~mailkit.auth.located.NotAsked`.
     :param hasher: verifies stored passwords; of its own when None.
     :param clock: source of time for those who wait, and refusals; the reactor when None.
     :raises TypeError: it provides neither.
@@ -173,16 +174,24 @@ class UserBaseChecker:
 
         :raises LoginFailed: nobody's.
         """
+        asked = False
         try:
-            account: str | None = await self._ask("verify_password", login=login, password=password)
-            if account is None and (prepared := prepared_name(login)) is not None:
-                account = await self._ask("verify_password", login=prepared, password=password)
-            if account is None:
-                raise UnauthorizedLogin
+            for name in (login, prepared_name(login)):
+                if name is None:
+                    continue
+                with suppress(NotAsked):
+                    account: str | None = await self._ask(
+                        "verify_password", login=name, password=password
+                    )
+                    asked = True
+                    if account is not None:
+                        return account
         except LoginFailed:
             self._refusals.note(question)
             raise
-        return account
+        if asked:
+            self._refusals.note(question)
+        raise UnauthorizedLogin
 
     async def _compare(
         self,

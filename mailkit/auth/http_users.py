@@ -19,6 +19,7 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
+from mailkit.auth.located import NotAsked
 from mailkit.auth.names import canonical_name, complete_name
 from mailkit.errors import AccountDisabled, PasswordExpired, TemporaryFailure
 from mailkit.https import HTTPSClient, HTTPSFailed
@@ -85,7 +86,7 @@ class HTTPUsers:
             text = password.decode("utf-8")
         except UnicodeDecodeError:
             # JSON has no place for it.
-            return None
+            raise NotAsked from None
         name = self._name(login)
         return await self._ask(name, {"action": "login", "user": name, "password": text})
 

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
 from mailkit._typing import override
+from mailkit.auth.located import NotAsked
 from mailkit.auth.names import canonical_name, complete_name, expand
 from mailkit.auth.passwords import prepare_password
 from mailkit.auth.schemes import with_scheme
@@ -180,7 +181,7 @@ class LDAPUsers:
         name, octets = self._name(login), prepare_password(password)
         # RFC 4513 section 5.1.2: with an empty password it would bind, as nobody.
         if not octets or not _is_plain(name) or not _is_text(octets):
-            return None
+            raise NotAsked
         entry = await self._ask(lambda: self._sessions.bind(name, octets))
         return None if entry is None else self._account(entry, name)
 

@@ -1,9 +1,10 @@
-"""What passes between portals, checkers and realms beside names: where passwords come from, and who
-gets no account."""
+"""What passes between portals, checkers and realms beside names: where passwords come from, who
+gets no account, and of whom nobody was asked."""
 
 from __future__ import annotations
 
 from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 
 from mailkit.auth.pacing import Hold
 
@@ -33,6 +34,10 @@ class ExistingUser(str):
     """An avatar id by which nobody gets an account who has none."""
 
     __slots__ = ()
+
+
+class NotAsked(UnauthorizedLogin):
+    """A user base has not even looked for that: how long it takes over others is not told by this."""
 
 
 def text_of(username: bytes | str) -> str | None:

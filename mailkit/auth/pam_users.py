@@ -10,6 +10,7 @@ from typing import Any
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailkit.auth.located import NotAsked
 from mailkit.auth.names import canonical_name, complete_name, local_name
 from mailkit.auth.workers import MAX_THREADS, THREADS, TIMEOUT, Workers
 from mailkit.errors import AccountDisabled, PasswordExpired, TemporaryFailure
@@ -63,7 +64,7 @@ class PAMUsers:
         user = local_name(name, self._domains)
         user = name if user is None else user
         if not user or _BAD_NAME.search(user):
-            return None
+            raise NotAsked
         try:
             code, reason = await self._workers.run(
                 lambda: _authenticate(self._service, user, password)

@@ -15,6 +15,8 @@ from zope.interface import implementer
 from mailkit.auth import bases, pacing
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import LocatedPassword
+from mailkit.auth.http_users import HTTPUsers
+from mailkit.auth.ldap import LDAPUsers, Where
 from mailkit.auth.pam_users import PAMUsers
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.errors import PasswordExpired, TemporaryFailure
@@ -105,6 +107,24 @@ class UserBaseCheckerTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.failureResultOf(asking, UnauthorizedLogin)
         self.assertTrue(PAMUsers.refuses_slowly)
+
+    def test_a_name_that_is_refused_unasked_tells_nothing_of_how_slow_a_base_is(self) -> None:
+        for base, name, password in (
+            (PAMUsers("mailkit", reactor=Clock()), b"a:b", b"wrong"),
+            (PAMUsers("mailkit", reactor=Clock()), "a:\uff42".encode(), b"wrong"),
+            (LDAPUsers((), Where("cn=%u"), reactor=Clock()), b"a b", b"wrong"),
+            (LDAPUsers((), Where("cn=%u"), reactor=Clock()), b"ann", b"\xff"),
+            (HTTPUsers(cast(Any, None), "http://localhost/"), b"ann", b"\xff"),
+        ):
+            any_base: Any = base
+            any_base.refuses_slowly = True
+            checker = self.make(base)
+            for _ in range(2):
+                asking = self.ask(checker, name, password)
+                self.clock.advance(pacing.LONGEST - 0.1)
+                self.assertNoResult(asking)
+                self.clock.advance(0.1)
+                self.failureResultOf(asking, UnauthorizedLogin)
 
     def test_names_by_saslprep_where_there_is_none_as_typed(self) -> None:
         base = Lookup(ann=hash_password("secret", **CHEAP))

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.auth import ldap, pacing
 from mailkit.auth.bases import UserBaseChecker
+from mailkit.auth.located import NotAsked
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.errors import TemporaryFailure
 from mailkit.interfaces import IPasswordVerifier, IUserLookup
@@ -121,7 +122,8 @@ class LDAPTests(SlapdCase):
         bare = ldap3.Connection(server, f"uid=ann,{PEOPLE}", b" ", check_names=False)
         self.assertFalse(await deferToThread(bare.bind))
         for base in (self.make(dn=f"uid=%n,{PEOPLE}"), self.make(**self.searching())):
-            self.assertIsNone(await base.verify_password(login=ANN, password=b""))
+            with self.assertRaises(NotAsked):
+                await base.verify_password(login=ANN, password=b"")
             self.assertEqual(await base.verify_password(login=ANN, password=b"secret"), ANN)
 
     async def test_hashes_that_the_server_has(self) -> None:

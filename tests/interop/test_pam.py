@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.auth import pacing, pam_users
 from mailkit.auth.bases import UserBaseChecker
+from mailkit.auth.located import NotAsked
 from mailkit.auth.pam_users import PAMUsers
 from mailkit.errors import AccountDisabled, PasswordExpired, TemporaryFailure
 from mailkit.testing import UserBaseContract
@@ -97,7 +98,8 @@ class PAMTests(TestCase):
         for login in ("ann", "Ann@example.org"):
             self.assertEqual(await base.verify_password(login=login, password=b"secret"), ANN)
         self.assertIsNone(await base.verify_password(login="ann@example.net", password=b"secret"))
-        self.assertIsNone(await base.verify_password(login="a:nn", password=b"secret"))
+        with self.assertRaises(NotAsked):
+            await base.verify_password(login="a:nn", password=b"secret")
 
     async def test_all_are_let_in_or_none(self) -> None:
         permit = self.make("auth required pam_permit.so\naccount required pam_permit.so\n")

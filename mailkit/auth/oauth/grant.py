@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailkit.auth.located import ExistingUser
+from mailkit.auth.located import ExistingUser, NotAsked
 from mailkit.auth.oauth.documents import IssuerFailed, read_object
 from mailkit.auth.oauth.introspection import authorization
 from mailkit.auth.oauth.keys import IssuerKeys, find_endpoint, is_https
@@ -80,7 +80,7 @@ class PasswordGrant:
             text = password.decode("utf-8")
         except UnicodeDecodeError:
             # RFC 6749 appendix B has no place for it.
-            return None
+            raise NotAsked from None
         try:
             token = await self._ask(login, text)
             return None if token is None else await self._name(token)

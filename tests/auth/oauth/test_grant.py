@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mailkit.auth.bases import UserBaseChecker
-from mailkit.auth.located import ExistingUser
+from mailkit.auth.located import ExistingUser, NotAsked
 from mailkit.auth.oauth import grant
 from mailkit.auth.oauth.grant import PasswordGrant
 from mailkit.auth.oauth.keys import IssuerKeys
@@ -120,7 +120,7 @@ class PasswordGrantTests(SynchronousTestCase):
             self.issuer.refusal = status, b'{"error": "invalid_grant"}'
             self.assertIsNone(self.successResultOf(self.ask(self.make())))
         self.issuer.refusal = None
-        self.assertIsNone(self.successResultOf(self.ask(self.make(), b"\xff")))
+        self.failureResultOf(self.ask(self.make(), b"\xff"), NotAsked)
 
     def test_trouble_is_no_wrong_password_and_is_logged_without_it(self) -> None:
         for refusal in (
