@@ -23,7 +23,8 @@ class HeloSanity(FindingCheck):
         clients behind a translator of addresses do so, too.
     :param bare_address: it names itself by an address without brackets.
     :param single_label: its name has no dot.
-    :param own_names: our names besides the listener's.
+    :param own_names: our names besides the listener's, and our addresses where a translator of
+        addresses stands before it.
     :param points: for the action ``score``.
     """
 
@@ -53,6 +54,8 @@ class HeloSanity(FindingCheck):
         self._bare_address = bare_address
         self._single_label = single_label
         self._own_names = frozenset(map(canonical_domain, own_names))
+        addresses = (parse_address(_address_text(name)) for name in own_names)
+        self._own_addresses = frozenset(each for each in addresses if each is not None)
         self._points = points
 
     @override
@@ -69,7 +72,10 @@ class HeloSanity(FindingCheck):
         # A name in brackets, which is no literal, is still that name.
         name = canonical_domain(helo.strip("[]"))
         is_ours = name in self._own_names or name == canonical_domain(session.hostname)
-        if is_ours or (address is not None and address == parse_address(connection.local)):
+        if address is not None and not is_ours:
+            own = parse_address(connection.local)
+            is_ours = address == own or address in self._own_addresses
+        if is_ours:
             return self._own_name, "you are not who you say, for that is my own name"
         if address is None:
             # Literals of kinds that we do not know have a colon.

@@ -21,6 +21,19 @@ class HeloTests(CheckCase):
         self.assert_refused(answer, 550, "5.7.1", "mail.example.org: you are not")
         self.assertIsNone(self.said("mx.example.org", own_name="none"))
 
+    def test_our_addresses_that_the_listener_does_not_know(self) -> None:
+        # Behind a translator of addresses.
+        own = ["192.0.2.77", "2001:db8::77", "[192.0.2.78]", "[IPv6:2001:db8::78]"]
+        for helo in (
+            "[192.0.2.77]",
+            "192.0.2.77",
+            "[192.0.2.78]",
+            "[IPv6:2001:DB8:0::77]",
+            "[IPv6:2001:db8::78]",
+        ):
+            self.assert_refused(self.said(helo, own_names=own), 550, "5.7.1", "my own name")
+        self.assertIsNone(self.said("[192.0.2.79]", own_names=own))
+
     def test_by_default_only_that(self) -> None:
         for helo in ("client.example", "localhost", "[10.0.0.1]", "10.0.0.1", "[IPv6:fd00::1]"):
             self.assertIsNone(self.said(helo), helo)
