@@ -58,9 +58,13 @@ class WritingContract(ReadingContract):
         self.assertEqual(list(await mailbox.list_uids())[1:], [first, second])
         self.assertEqual(await read_message(mailbox, second), sample_message(8))
         self.assertEqual((after.messages, after.unseen - before.unseen), (3, 2))
-        self.assertGreater(after.highest_modseq, before.highest_modseq)
+        self.assertGreater(
+            after.highest_modseq, before.highest_modseq, "append gave no new highest_modseq"
+        )
         changes = await mailbox.get_changes(since=before.highest_modseq)
-        self.assertEqual(list(changes.added), [first, second])
+        self.assertEqual(
+            list(changes.added), [first, second], "get_changes tells other new messages than append"
+        )
 
     async def test_append_takes_spools_of_every_kind(self) -> None:
         mailbox = await self.open_writable(0)
@@ -78,7 +82,11 @@ class WritingContract(ReadingContract):
             finally:
                 spool.close()
             (message,) = await mailbox.get_messages(uids=result.uids)
-            self.assertEqual(message.size, len(prefix + content))
+            self.assertEqual(
+                message.size,
+                len(prefix + content),
+                "size is not that of the spool's octets, with what was put before them",
+            )
             self.assertTrue(await read_message(mailbox, message.uid) == prefix + content)
 
     async def test_append_is_all_or_nothing(self) -> None:
@@ -93,7 +101,11 @@ class WritingContract(ReadingContract):
             )
         broken.close()
         after = await mailbox.get_info()
-        self.assertEqual((after.messages, after.size), (before.messages, before.size))
+        self.assertEqual(
+            (after.messages, after.size),
+            (before.messages, before.size),
+            "an append that failed has left messages, or their size, behind",
+        )
         self.assertEqual(len(await mailbox.list_uids()), 1)
         changes = await mailbox.get_changes(since=before.highest_modseq)
         self.assertEqual([*changes.added, *changes.changed], [])
@@ -105,7 +117,11 @@ class WritingContract(ReadingContract):
             messages=[AppendMessage(spooled(sample_message()), flags, FIRST_DATE + 1)]
         )
         (message,) = await self.infos(mailbox)
-        self.assertEqual((message.flags, message.internal_date), (flags, FIRST_DATE + 1))
+        self.assertEqual(
+            (message.flags, message.internal_date),
+            (flags, FIRST_DATE + 1),
+            "flags or internal_date are not as they were given to append",
+        )
         # Others compare them, and put them into sets.
         self.assertIsInstance(message.flags, frozenset)
 
@@ -114,7 +130,11 @@ class WritingContract(ReadingContract):
         await mailbox.append(messages=[AppendMessage(spooled(sample_message()))])
         (message,) = await self.infos(mailbox)
         self.assertIsInstance(message.internal_date, int)
-        self.assertLess(abs(message.internal_date - time.time()), DAY)
+        self.assertLess(
+            abs(message.internal_date - time.time()),
+            DAY,
+            "internal_date is not now, in seconds since 1970 (UTC), though append got none",
+        )
 
     async def test_flag_operations(self) -> None:
         mailbox = await self.open_writable(1)
@@ -129,11 +149,17 @@ class WritingContract(ReadingContract):
         ):
             result = await mailbox.store_flags(uids=uids, op=op, flags=frozenset(given))
             (message,) = await self.infos(mailbox)
-            self.assertEqual(message.flags, frozenset(expected))
-            self.assertEqual(list(result.messages), [message])
-            self.assertEqual(list(result.modified), [])
+            self.assertEqual(message.flags, frozenset(expected), f"after {op} of {given}")
+            self.assertEqual(
+                list(result.messages), [message], "store_flags tells it otherwise than get_messages"
+            )
+            self.assertEqual(
+                list(result.modified),
+                [],
+                "modified without unchanged_since: nothing may be left out",
+            )
             unseen = (await mailbox.get_info()).unseen
-            self.assertEqual(unseen, int("\\Seen" not in expected))
+            self.assertEqual(unseen, int("\\Seen" not in expected), "unseen of get_info is wrong")
 
     async def test_keywords_keep_their_first_spelling(self) -> None:
         mailbox = await self.open_writable(2)
@@ -159,8 +185,12 @@ class WritingContract(ReadingContract):
         result = await mailbox.store_flags(uids=[one, two], op=FlagOp.ADD, flags=seen)
         self.assertEqual([message.uid for message in result.messages], [one, two])
         after = {message.uid: message for message in await self.infos(mailbox)}
-        self.assertEqual((after[one], after[three]), (before[one], before[three]))
-        self.assertGreater(after[two].modseq, highest)
+        self.assertEqual(
+            (after[one], after[three]),
+            (before[one], before[three]),
+            "a message whose flags stay as they are keeps its modseq",
+        )
+        self.assertGreater(after[two].modseq, highest, "a new flag gave no new modseq")
         changes = await mailbox.get_changes(since=highest)
         self.assertEqual(([two], []), (list(changes.changed), list(changes.added)))
         self.assertEqual(changes.highest_modseq, after[two].modseq)
@@ -175,7 +205,9 @@ class WritingContract(ReadingContract):
         result = await mailbox.store_flags(
             uids=[one, two], op=FlagOp.ADD, flags=frozenset({"\\Seen"}), unchanged_since=known
         )
-        self.assertEqual(list(result.modified), [two])
+        self.assertEqual(
+            list(result.modified), [two], "modified names what has changed after unchanged_since"
+        )
         self.assertIn(one, [message.uid for message in result.messages])
         messages = await self.infos(mailbox)
         self.assertEqual([set(each.flags) for each in messages], [{"\\Seen"}, {"\\Flagged"}])
@@ -202,7 +234,11 @@ class WritingContract(ReadingContract):
         uids = list(await mailbox.list_uids())
         before = await mailbox.get_info()
         gone = await mailbox.expunge(uids=[uids[1], uids[3], before.uid_next + 1])
-        self.assertEqual(list(gone), [uids[1], uids[3]])
+        self.assertEqual(
+            list(gone),
+            [uids[1], uids[3]],
+            "expunge gives the UIDs that it has removed, and no other",
+        )
         self.assertEqual(list(await mailbox.list_uids()), [uids[0], uids[2]])
         self.assertEqual([m.uid for m in await mailbox.get_messages(uids=uids)], uids[0:3:2])
         with self.assertRaises(NoSuchMessage):
@@ -214,7 +250,11 @@ class WritingContract(ReadingContract):
         self.assertEqual(after.size, sum(message.size for message in messages))
         self.assertEqual(after.unseen, sum("\\Seen" not in m.flags for m in messages))
         changes = await mailbox.get_changes(since=before.highest_modseq)
-        self.assertEqual(list(changes.vanished), [uids[1], uids[3]])
+        self.assertEqual(
+            list(changes.vanished),
+            [uids[1], uids[3]],
+            "get_changes does not tell what was expunged",
+        )
         self.assertEqual((list(changes.added), list(changes.changed)), ([], []))
         self.assertGreater(changes.highest_modseq, before.highest_modseq)
         self.assertEqual(changes.highest_modseq, after.highest_modseq)
@@ -247,9 +287,13 @@ class WritingContract(ReadingContract):
         uids = list(await mailbox.list_uids())
         before = await mailbox.get_info()
         await mailbox.expunge(uids=uids)
-        self.assertEqual((await mailbox.get_info()).uid_next, before.uid_next)
+        self.assertEqual(
+            (await mailbox.get_info()).uid_next, before.uid_next, "expunge changes no uid_next"
+        )
         result = await mailbox.append(messages=sample_messages(1))
-        self.assertGreater(result.uids[0], uids[-1])
+        self.assertGreater(
+            result.uids[0], uids[-1], "the UID of a message that was expunged was given again"
+        )
 
     async def test_a_change_is_told_as_what_it_is_in_the_end(self) -> None:
         mailbox = await self.open_writable(3)
@@ -282,7 +326,9 @@ class WritingContract(ReadingContract):
         seen.append((await mailbox.get_info()).highest_modseq)
         await mailbox.expunge(uids=[uid])
         seen.append((await mailbox.get_info()).highest_modseq)
-        self.assertEqual(seen, sorted(set(seen)))
+        self.assertEqual(
+            seen, sorted(set(seen)), "highest_modseq does not grow with each change of the mailbox"
+        )
 
     async def test_new_messages_are_recent(self) -> None:
         mailbox = await self.open_writable(1)
