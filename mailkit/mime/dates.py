@@ -152,7 +152,8 @@ def parse_imap_date(value: bytes) -> datetime.date | None:
 def parse_imap_datetime(value: bytes) -> int | None:
     """Read IMAP's ``date-time`` (``17-Jul-1996 02:44:25 -0700``), without quotes.
 
-    :returns: seconds since the epoch, or None for what is no date-time.
+    :returns: seconds since the epoch, or None for what is no date-time; the nearest one in the years
+        1 to 9999 of UTC, in which it can be told again.
     """
     found = _IMAP_DATE_TIME.fullmatch(value)
     if found is None:
@@ -161,7 +162,8 @@ def parse_imap_datetime(value: bytes) -> int | None:
     midnight = _midnight(date)
     if midnight is None:
         return None
-    return midnight + int(hour) * 3600 + int(minute) * 60 + int(second) - _offset(zone)
+    epoch = midnight + int(hour) * 3600 + int(minute) * 60 + int(second) - _offset(zone)
+    return _within_years(epoch)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -181,11 +183,13 @@ def _offset(zone: bytes) -> int:
     return -seconds if zone[:1] == b"-" else seconds
 
 
+def _within_years(epoch: int) -> int:
+    return min(max(epoch, _FIRST_SECOND), _LAST_SECOND)
+
+
 def format_imap_datetime(epoch: int) -> bytes:
     """Write IMAP's ``date-time`` in UTC, without quotes; years 1 to 9999."""
-    if not _FIRST_SECOND <= epoch <= _LAST_SECOND:
-        epoch = min(max(epoch, _FIRST_SECOND), _LAST_SECOND)
-    moment = time.gmtime(epoch)
+    moment = time.gmtime(_within_years(epoch))
     return b"%02d-%b-%04d %02d:%02d:%02d +0000" % (
         moment[2],
         MONTH_NAMES[moment[1]],

@@ -167,6 +167,14 @@ class IMAPDateTests(SynchronousTestCase):
         self.assertEqual(parse_imap_datetime(b" 1-Jan-1970 00:00:00 +0000"), 0)
         self.assertEqual(parse_imap_datetime(b"01-jan-1970 05:30:00 +0530"), 0)
 
+    def test_datetimes_outside_of_the_years_that_can_be_told(self) -> None:
+        """What is kept is what is told: a search by date finds it where FETCH shows it."""
+        for value, told in (
+            (b"31-Dec-9999 23:59:59 -1200", b"31-Dec-9999 23:59:59 +0000"),
+            (b"01-Jan-0001 00:00:00 +1400", b"01-Jan-0001 00:00:00 +0000"),
+        ):
+            self.assertEqual(parse_imap_datetime(value), parse_imap_datetime(told))
+
     def test_no_datetime(self) -> None:
         for value in (
             b"",
