@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from twisted.internet import main, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import CannotListenError
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -296,43 +295,6 @@ class Port(tcp.Port):
         except BaseException:
             transport.loseConnection()
             raise
-
-
-class QuietPort(tcp.Port):
-    """A port for a single client, such as FTP opens by the thousand: the log says nothing of it."""
-
-    @override
-    def startListening(self) -> None:
-        made = self.createInternetSocket()  # type: ignore[no-untyped-call]
-        try:
-            made.bind((self.interface, self.port))
-            made.listen(self.backlog)
-        except OSError as error:
-            made.close()
-            raise CannotListenError(self.interface, self.port, error) from error
-        self._realPortNumber = made.getsockname()[1]
-        cast(Any, self.factory).doStart()
-        self.connected = True
-        self.socket = made
-        self.fileno = made.fileno  # type: ignore[method-assign]
-        self.numberAccepts = 1
-        self.startReading()  # type: ignore[no-untyped-call]
-
-    @override
-    def _logConnectionLostMsg(self) -> None:  # noqa: N802
-        return None
-
-
-def listen_quietly(reactor: Any, port: int, factory: Any, interface: str) -> Any:
-    """Listen for a single client; as ``listenTCP`` of a reactor without sockets, such as those of tests.
-
-    :raises CannotListenError: the port is taken, or not ours to use.
-    """
-    if not isinstance(reactor, PosixReactorBase):
-        return reactor.listenTCP(port, factory, 1, interface)
-    listening = QuietPort(port, factory, 1, interface, reactor)
-    listening.startListening()
-    return listening
 
 
 def adopt_port(reactor: Any, descriptor: int, family: int, factory: Any) -> Port:

@@ -7,10 +7,13 @@ One coroutine at a time waits for it. A connection that makes no progress for
 from __future__ import annotations
 
 import random
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet import main
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -26,9 +29,10 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.ftp.direct import DirectSocket, Turn
 from mailkit.ftp.grammar import same_host
+from mailkit.ftp.passive import PassivePort, ReactorPort, listen
 from mailkit.ftp.protecting import HeldOutput, put_under_tls
 from mailkit.peers import host_and_port
-from mailkit.tcp import listen_quietly
+from mailkit.tcp import Server
 
 #: Octets that wait for the disk before the client must wait.
 MAX_WAITING = 1024 * 1024
@@ -36,6 +40,14 @@ MAX_WAITING = 1024 * 1024
 SMALL = 64 * 1024
 #: Ports of the passive range that are tried for one PASV.
 MAX_TRIES = 100
+#: Seconds after which a passive port is looked at that no command has needed yet.
+LOOK_AFTER = 1.0
+
+_DONE = Failure(main.CONNECTION_DONE)
+_LOST = Failure(main.CONNECTION_LOST)
+# Closing breaks the connection off: struct linger of socket(7).
+_BREAK_OFF = struct.pack("ii", 1, 0)
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class TransferFailed(Exception):
@@ -54,6 +66,9 @@ class TransferFailed(Exception):
 class DataChannel(Protocol):
     """One data connection, from PASV or PORT to the end of the transfer.
 
+    What the system takes at once of a connection in the clear goes straight to its socket. Only when
+    something has to be waited for does the connection become a transport of Twisted.
+
     :param peer: the address that the client has; no other one may connect.
     :param tls: context factory of a protected connection; None for one in the clear.
     :param timeout: seconds without progress after which it ends.
@@ -69,8 +84,11 @@ class DataChannel(Protocol):
         self._peer = peer
         self._tls = tls
         self._timeout = timeout
-        self._port: Any = None
+        self._port: PassivePort | ReactorPort | None = None
         self._port_closed: Deferred[Any] | None = None
+        # The connection and who has made it, as long as it has no transport.
+        self._socket: socket.socket | None = None
+        self._client: tuple[Any, ...] = ()
         self._connector: Any = None
         # Where PORT leads; connected to when a transfer begins.
         self._target: tuple[str, int, str] | None = None
@@ -85,7 +103,7 @@ class DataChannel(Protocol):
         self._input: list[bytes] = []
         self._waiting = 0
         self._input_paused = False
-        self._timer = reactor.callLater(timeout, self._stalled)
+        self._timer: Any = None
 
     # Ways to be connected.
 
@@ -95,21 +113,27 @@ class DataChannel(Protocol):
         :param ports: one of these; any when empty.
         :raises CannotListenError: none of those that were tried is free.
         """
-        factory = _Acceptor(self)
         choices = random.sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
         for number, port in enumerate(choices, 1):
             try:
-                self._port = listen_quietly(self._reactor, port, factory, interface)
+                opened = listen(self._reactor, port, interface, self)
             except CannotListenError:
                 if number == len(choices):
                     raise
             else:
                 break
-        return int(self._port.getHost().port)
+        self._port = opened
+        if self._tls is not None:
+            # The client may begin TLS before it sends the command.
+            opened.wait()
+        look = not opened.is_waited_for()
+        self._start_timer(min(LOOK_AFTER, self._timeout) if look else self._timeout)
+        return opened.number
 
     def aim(self, host: str, port: int, interface: str) -> None:
         """Connect to the client when a transfer begins."""
         self._target = host, port, interface
+        self._start_timer(self._timeout)
 
     def protocol(self) -> IProtocol:
         """What the connection's transport is to talk to: this, or TLS before it."""
@@ -119,11 +143,34 @@ class DataChannel(Protocol):
         self._held = put_under_tls(self, self._tls, self._reactor)
         return self._held
 
-    def accepts(self, address: IAddress | None) -> bool:
+    def accepts(self, host: str) -> bool:
         """Whether a connection from there is the one that is waited for."""
         if self._open or self._ended is not None:
             return False
-        return same_host(host_and_port(address)[0], self._peer)
+        return host == self._peer or same_host(host, self._peer)
+
+    def arrived(self, connection: socket.socket, client: tuple[Any, ...]) -> None:
+        """The client has connected to the port."""
+        self._stop_listening()
+        self._open = True
+        self._socket, self._client = connection, client
+        if self._tls is None:
+            self._ready = True
+            self._wake()
+        else:
+            self._need_transport()
+
+    def port_failed(self) -> None:
+        """Nobody can connect to the port."""
+        self._end(TransferFailed(425, "No connection can be taken just now"))
+
+    def _need_transport(self) -> None:
+        """Something has to be waited for: let the reactor have the connection."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            protocol = self.protocol()
+            client, reactor = self._client, self._reactor
+            protocol.makeConnection(Server(connection, protocol, client, None, 0, reactor))
 
     async def until_connected(self) -> None:
         """Wait for the connection.
@@ -135,9 +182,13 @@ class DataChannel(Protocol):
             self._connector = self._reactor.connectTCP(
                 host, port, _Connecting(self), self._timeout, (interface, 0)
             )
+        if self._port is not None:
+            self._port.look()
         while not self._ready:
             if self._ended is not None:
                 raise self._failure(425)
+            if self._port is not None:
+                self._port.wait()
             await self._wait()
 
     # Octets.
@@ -147,6 +198,7 @@ class DataChannel(Protocol):
 
         :raises TransferFailed: the connection broke.
         """
+        self._need_transport()
         while not self._input:
             if self._ended is not None:
                 if self._is_done():
@@ -160,6 +212,7 @@ class DataChannel(Protocol):
 
     async def read_small(self) -> bytes | None:
         """All that comes, when it is little and comes to a good end; else None, and nothing is read."""
+        self._need_transport()
         while self._ended is None and self._waiting <= SMALL:
             self._read_on()
             await self._wait()
@@ -184,6 +237,11 @@ class DataChannel(Protocol):
 
         :raises TransferFailed: the connection broke.
         """
+        if self._socket is not None:
+            data = self._send_at_once(self._socket, data)
+            if not data:
+                return
+            self._need_transport()
         if self._ended is None:
             self._release()
             self.transport.write(data)
@@ -192,6 +250,20 @@ class DataChannel(Protocol):
             await self._wait()
         if self._ended is not None:
             raise self._failure(426)
+
+    def _send_at_once(self, connection: socket.socket, data: bytes) -> bytes:
+        """Send what the system takes; the rest."""
+        try:
+            sent = connection.send(data, _AT_ONCE)
+        except BlockingIOError:
+            return data
+        except OSError:
+            self._close_socket()
+            self._end(_LOST)
+            return data
+        self.moved += sent
+        self._timer.reset(self._timeout)
+        return data[sent:]
 
     async def send_directly(self, file: Any, offset: int) -> bool:
         """Send a file from an octet on, by threads; false when that is not possible.
@@ -255,6 +327,7 @@ class DataChannel(Protocol):
             direct.close()
 
     def _can_move_directly(self) -> bool:
+        self._need_transport()
         return (
             self._tls is None
             and self._ended is None
@@ -267,6 +340,11 @@ class DataChannel(Protocol):
         :raises TransferFailed: the connection broke before.
         """
         self._finishing = True
+        if self._socket is not None:
+            # The system has all of it.
+            self._close_socket()
+            self._end(_DONE)
+            return
         if self._ended is None:
             self._release()
             self.transport.unregisterProducer()
@@ -292,11 +370,20 @@ class DataChannel(Protocol):
 
     def abort(self, text: str) -> None:
         """End it, whoever waits for it being told why."""
+        if self._socket is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BREAK_OFF)
+            self._close_socket()
         self._end(TransferFailed(426, text))
         if self._connector is not None:
             self._connector.disconnect()
         if self._open:
             self.transport.abortConnection()
+
+    def _close_socket(self) -> None:
+        connection, self._socket = self._socket, None
+        self._open = False
+        if connection is not None:
+            connection.close()
 
     def _failure(self, code: int) -> TransferFailed:
         if isinstance(self._ended, TransferFailed):
@@ -308,15 +395,16 @@ class DataChannel(Protocol):
     def _end(self, reason: Failure | TransferFailed) -> None:
         if self._ended is None:
             self._ended = reason
-        if self._timer.active():
-            self._timer.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
         self._stop_listening()
         self._wake()
 
     def _stop_listening(self) -> None:
         port, self._port = self._port, None
         if port is not None:
-            self._port_closed = maybeDeferred(port.stopListening)
+            self._port_closed = port.close()
 
     async def until_port_is_free(self) -> None:
         """Wait for the end of a port where this does not listen any more."""
@@ -324,7 +412,15 @@ class DataChannel(Protocol):
         if closed is not None:
             await closed
 
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = self._reactor.callLater(seconds, self._stalled)
+
     def _stalled(self) -> None:
+        if self._port is not None and not self._port.is_waited_for():
+            # Whoever should not be there is told so, and makes room for others.
+            self._port.wait()
+            self._start_timer(max(self._timeout - LOOK_AFTER, 0))
+            return
         self.abort("The data connection made no progress")
 
     async def _wait(self) -> None:
@@ -332,7 +428,7 @@ class DataChannel(Protocol):
         await self._gate
 
     def _wake(self) -> None:
-        if self._timer.active():
+        if self._timer is not None:
             self._timer.reset(self._timeout)
         self._open_gate()
 
@@ -397,8 +493,8 @@ class DataChannel(Protocol):
         self._paused = False
 
 
-class _Acceptor(ClientFactory):
-    """Takes the client's connection, and no other."""
+class _Connecting(ClientFactory):
+    """Connects to the client."""
 
     noisy = False
 
@@ -407,11 +503,8 @@ class _Acceptor(ClientFactory):
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self.channel.protocol() if self.channel.accepts(addr) else None
-
-
-class _Connecting(_Acceptor):
-    """Connects to the client."""
+        accepted = self.channel.accepts(host_and_port(addr)[0])
+        return self.channel.protocol() if accepted else None
 
     @override
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:

@@ -38,7 +38,8 @@ async def pasv(connection: FTPConnection, argument: bytes) -> None:
     _only_epsv(connection)
     _interface(connection)
     address = connection.factory.passive_address or connection.info().local
-    address = str(getattr(ip_address(address), "ipv4_mapped", None) or address)
+    if ":" in address:
+        address = str(getattr(ip_address(address), "ipv4_mapped", None) or address)
     if ":" in address:
         raise CommandError("PASV is for IPv4: use EPSV", 425)
     port = await _listen(connection)
