@@ -582,6 +582,7 @@ class CommandFactory(LoginFactory):
 
     @override
     def stopFactory(self) -> None:
+        super().stopFactory()
         self._stop_timer()
         self.login_log.flush()
 

@@ -12,8 +12,10 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from zope.interface import Interface
 
+from mailkit._typing import override
 from mailkit.channels import (
     TLSFacts,
     awaits_certificate,
@@ -57,6 +59,9 @@ MAX_ABANDONED = 16
 #: Seconds for which they are; who is not judged then has failed.
 ABANDONED_SECONDS = 60.0
 
+_log = Logger()
+_UNCOUNTED = "a login whose client has gone was not counted"
+
 _REFUSED = (LoginFailed, AuthenticationFailed, AuthorizationFailed)
 
 
@@ -86,7 +91,7 @@ class LoginFactory(Factory):
         self.master_separator = ""
         self._own_guard = LoginGuard()
         #: Logins that are judged though their clients have gone.
-        self.abandoned = 0
+        self.abandoned: set[Deferred[Any]] = set()
         self.login_log = LoginLog()
         # What connections without TLS are offered, with passwords and without, by whom, and what
         # those of them say who can use SCRAM.
@@ -112,6 +117,18 @@ class LoginFactory(Factory):
     def guard(self) -> LoginGuard:
         """Slows down whoever guesses passwords: the portal's guard where it has one."""
         return getattr(self.portal, "guard", None) or self._own_guard
+
+    @override
+    def stopFactory(self) -> None:
+        self.end_abandoned()
+
+    def end_abandoned(self) -> None:
+        """Judge no login to the end whose client has gone: it has failed.
+
+        For whoever stops a server, once its last connection is gone.
+        """
+        for judging in list(self.abandoned):
+            judging.cancel()
 
     def offered_without_tls(
         self, passwords: bool, choose: Callable[[], Sequence[str]]
@@ -374,16 +391,16 @@ class LoginConnection(CompressingConnection):
     ) -> None:
         """The client has gone: a wrong login has failed all the same, and a right one has not."""
         factory, clock = self.factory, self.clock
-        guard = factory.guard
+        abandoned = factory.abandoned
 
         async def end() -> None:
-            factory.abandoned += 1
             outcome = LoginOutcome.NONE
+            abandoned.add(judging)
+            if len(abandoned) > MAX_ABANDONED:
+                judging.cancel()
+            else:
+                judging.addTimeout(ABANDONED_SECONDS, clock)
             try:
-                if factory.abandoned > MAX_ABANDONED:
-                    judging.cancel()
-                else:
-                    judging.addTimeout(ABANDONED_SECONDS, clock)
                 right = await judging
                 if right is None:
                     # It was not the client that ended it.
@@ -397,10 +414,10 @@ class LoginConnection(CompressingConnection):
             except MailError:
                 factory.login_log.tell(clock, facts, "blocked", reason="temporary-failure")
             finally:
-                factory.abandoned -= 1
-                await guard.settle(attempt, outcome, clock, answered=False)
+                abandoned.discard(judging)
+                await factory.guard.settle(attempt, outcome, clock, answered=False)
 
-        run(end())
+        run(end()).addErrback(lambda failure: _log.failure(_UNCOUNTED, failure))
 
     def _split_master(self, success: Success) -> Success:
         """A login by ``account*administrator`` as what it means."""

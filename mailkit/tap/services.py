@@ -451,6 +451,7 @@ class MailService(MultiService):
         await ports_closed
         await self._end_connections()
         for factory in self._factories.values():
+            factory.end_abandoned()
             factory.portal = None
         while self._end_sharing:
             self._end_sharing.pop()()

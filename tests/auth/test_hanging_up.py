@@ -14,7 +14,7 @@ from zope.interface import implementer
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.portal import make_portal
 from mailkit.coroutines import pause, run
-from mailkit.errors import TemporaryFailure
+from mailkit.errors import StoreUnavailable, TemporaryFailure
 from mailkit.guard import MAX_PARALLEL
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.interfaces import IPasswordVerifier
@@ -182,4 +182,30 @@ class HangingUpTests(SynchronousTestCase):
             self.clock.advance(ABANDONED_SECONDS)
         told = [event["reason"] for event in events if "outcome" in event]
         self.assertEqual((told, self.base.cancelled), (["hung-up"], 1))
-        self.assertEqual((self.factory.abandoned, len(self.clock.getDelayedCalls())), (0, 0))
+        self.assertEqual((len(self.factory.abandoned), len(self.clock.getDelayedCalls())), (0, 0))
+
+    def test_none_is_judged_when_the_server_has_stopped(self) -> None:
+        self.base.taken = 1000
+        self.hang_up(b"secret", 1)
+        with capturedLogs() as events:
+            self.factory.stopFactory()
+        told = [event["reason"] for event in events if "outcome" in event]
+        self.assertEqual((told, self.base.cancelled), (["hung-up"], 1))
+        self.assertEqual((len(self.factory.abandoned), len(self.clock.getDelayedCalls())), (0, 0))
+        self.assertFalse(self.next_is_judged())
+
+    def test_a_keeper_of_records_that_fails(self) -> None:
+        records: Any = self.factory.guard._records
+
+        async def end(**_: Any) -> float:
+            raise StoreUnavailable
+
+        with capturedLogs() as events:
+            connection, _ = self.log_in(b"secret")
+            self.patch(records, "end", end)
+            connection.connectionLost(Failure(ConnectionError()))
+            self.clock.advance(TAKEN)
+        told = [event["log_format"] for event in events if "log_failure" in event]
+        self.assertEqual(told, ["a login whose client has gone was not counted"])
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
+        self.assertFalse(self.factory.abandoned)

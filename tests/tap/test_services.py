@@ -7,7 +7,7 @@ from typing import Any
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
@@ -15,11 +15,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.passwords import PLAIN_PREFIX
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import StoreUnavailable
 from mailkit.hooks import MailHook, Quarantine, Reject
-from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
+from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery, IPasswordVerifier
 from mailkit.model import ConnectionInfo
 from mailkit.smtp.hooks import HookSettings
 from mailkit.smtp.lmtp import LMTPFactory
@@ -62,6 +63,21 @@ class AddresslessStore:
 
     async def close(self) -> None:
         AddresslessStore.closed = True
+
+
+@implementer(IPasswordVerifier)
+class SilentBase:
+    """Never answers; knows whether the store was closed before it was let go."""
+
+    def __init__(self) -> None:
+        self.closed_before: list[bool] = []
+
+    async def verify_password(self, login: str, password: bytes) -> str | None:
+        try:
+            return await Deferred()
+        except CancelledError:
+            self.closed_before.append(CountingStore.made[-1].closed)
+            raise
 
 
 def make_locked() -> None:
@@ -465,6 +481,21 @@ class StopTests(ServiceTestCase):
         self.reactor.advance(0)
         self.successResultOf(stopped)
         self.assertTrue(CountingStore.made[0].closed)
+
+    def test_no_login_is_judged_without_the_store(self) -> None:
+        """Also none whose client has been cut off."""
+        base = SilentBase()
+        logins = LoginSettings(checkers=[UserBaseChecker(base, clock=self.reactor)])
+        service = self.make(f"{HERE}.CountingStore", logins=logins)
+        service.add_imap("tcp:1")
+        service.startService()
+        self.factory().allow_plaintext_passwords = True
+        protocol, _ = self.connect()
+        protocol.dataReceived(b"a LOGIN ann@example.org secret\r\n")
+        self.assertEqual(base.closed_before, [])
+        self.stop(service)
+        self.assertEqual(base.closed_before, [False])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_a_store_of_the_caller_stays_open(self) -> None:
         store = CountingStore()
