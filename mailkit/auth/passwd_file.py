@@ -38,7 +38,7 @@ MAX_COMPLAINTS = 20
 CHECK_SECONDS = 1.0
 
 #: Extra fields by which Dovecot lets a user in from some networks only, or not by this file.
-RESTRICTIONS = ("allow_nets", "allow_real_nets", "noauthenticate")
+RESTRICTIONS = ("allow_nets", "allow_real_nets", "noauthenticate", "fail")
 
 # What cannot be the name of a user: RFC 4616 section 2, and what would be another field.
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f:]")

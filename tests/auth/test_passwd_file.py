@@ -90,13 +90,15 @@ class PasswdFileTests(FileTestCase):
             "ann:{PLAIN}x::::::userdb_x=1 allow_nets=192.0.2.0/24,2001:db8::/32\n"
             "bob:{PLAIN}x::::::allow_real_nets=192.0.2.1\n"
             "joe:{PLAIN}x::::::noauthenticate\n"
+            "leo:{PLAIN}x::::::fail\n"
             "sue:{PLAIN}x::::::userdb_allow_nets=192.0.2.1\n"
         )
         with capturedLogs() as logs:
-            found = [await base.find_login(login=name) for name in ("ann", "bob", "joe", "sue")]
+            names = ("ann", "bob", "joe", "leo", "sue")
+            found = [await base.find_login(login=name) for name in names]
         self.assertEqual(
             [login and (login.account, login.password_hash) for login in found],
-            [("ann", None), ("bob", None), ("joe", None), ("sue", "{PLAIN}x")],
+            [("ann", None), ("bob", None), ("joe", None), ("leo", None), ("sue", "{PLAIN}x")],
         )
         told = [formatEvent(event).partition(", ")[2] for event in logs]
         self.assertEqual(
