@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import Interface, implementer
@@ -254,10 +254,8 @@ class ChainChecker:
         held: list[Hold] = []
         for rule in self.rules:
             checker = rule.checker
-            if not any(i.providedBy(credentials) for i in checker.credentialInterfaces):
-                continue
             named = _for_rule(credentials, rule, held)
-            if named is None:
+            if not any(i.providedBy(named) for i in checker.credentialInterfaces):
                 continue
             try:
                 return await maybeDeferred(checker.requestAvatarId, named)
@@ -290,6 +288,10 @@ class ChainChecker:
         return None
 
 
+# Credentials in which nothing is lost that a LocatedPassword has not.
+_OURS = (UsernamePassword, LocatedPassword)
+
+
 def _for_rule(credentials: Any, rule: AuthRule, held: list[Hold]) -> Any:
     """The credentials as the rule's checker gets them; None when it does not.
 
@@ -308,6 +310,9 @@ def _for_rule(credentials: Any, rule: AuthRule, held: list[Hold]) -> Any:
         if name != login:
             username = name.encode()
     if not is_password:
+        return credentials
+    if type(credentials) not in _OURS and username == credentials.username:
+        # An embedder's own, which may tell more than a name and a password.
         return credentials
     return LocatedPassword(
         username,

@@ -11,7 +11,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 from zope.interface.verify import verifyObject
 
 from mailkit.auth.bases import UserBaseChecker
@@ -65,6 +65,15 @@ class Nobody:
         return None
 
 
+class ITenant(Interface):
+    """Credentials of an embedder's own."""
+
+
+@implementer(IUsernamePassword, ITenant)
+class TenantPassword(UsernamePassword):
+    tenant = "blue"
+
+
 class ChainTests(SynchronousTestCase):
     def ask(
         self, rules: Sequence[Any], login: str, password: str, found: type[Exception] | None = None
@@ -73,6 +82,32 @@ class ChainTests(SynchronousTestCase):
         verifyObject(ICredentialsChecker, chain)
         asked = chain.requestAvatarId(LocatedPassword(login.encode(), password.encode(), "::1"))
         return self.failureResultOf(asked, found) if found else self.successResultOf(asked)
+
+    def test_credentials_of_others_go_on_as_they_are(self) -> None:
+        """A checker may want more of them than a name and a password."""
+        asked = []
+
+        @implementer(ICredentialsChecker)
+        class TenantChecker:
+            credentialInterfaces = (ITenant,)
+
+            def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+                asked.append(credentials)
+                return succeed("ann")
+
+        given = TenantPassword(b"ann@example.org", b"secret")
+        chain = ChainChecker([AuthRule(TenantChecker(), ("example.org",)), TenantChecker()])
+        self.assertEqual(self.successResultOf(chain.requestAvatarId(given)), "ann")
+        self.assertIs(asked[0], given)
+        # With a name that is completed they are a name and a password.
+        asked.clear()
+        given = TenantPassword(b"ann", b"secret")
+        self.successResultOf(chain.requestAvatarId(given))
+        self.assertEqual(asked, [given])
+        secret = Checker("secret", "ann@example.org")
+        chain = ChainChecker([AuthRule(secret, ("example.org",))])
+        found = self.successResultOf(chain.requestAvatarId(given))
+        self.assertEqual(found, "secret:ann@example.org")
 
     def test_each_domain_has_its_bases(self) -> None:
         one = Checker("one", "ann@example.org", "ann@example.net")
