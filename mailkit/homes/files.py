@@ -219,9 +219,10 @@ class Files:
 
     def remove_file(self, path: FilePath) -> None:
         with self._parent(path) as (directory, name):
-            freed = _freed(directory, name)
-            os.unlink(name, dir_fd=directory)
-            self._usage.give_back(*freed)
+            with self._usage.shrinking:
+                freed = _freed(directory, name)
+                os.unlink(name, dir_fd=directory)
+                self._usage.give_back(*freed)
             os.fsync(directory)
 
     def set_modified(self, path: FilePath, seconds: float) -> None:
@@ -232,9 +233,10 @@ class Files:
 
     def rename(self, old: FilePath, new: FilePath) -> None:
         with self._parent(old) as (source, name), self._parent(new) as (target, new_name):
-            freed = _freed(target, new_name) if old != new else FileQuota()
-            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
-            self._usage.give_back(*freed)
+            with self._usage.shrinking:
+                freed = _freed(target, new_name) if old != new else FileQuota()
+                os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+                self._usage.give_back(*freed)
             # The new name first: two of them are better than none.
             os.fsync(target)
             if old[:-1] != new[:-1]:
@@ -380,17 +382,18 @@ class OpenFile:
 
         :raises OverQuota: the account has no room for it. What has come of the upload is gone, too,
             and its room is free again.
-        :raises OSError: the disk has none.
+        :raises OSError: the disk has none; or the file was removed, and nobody would find it.
         """
         rest = memoryview(data)
         self._check_disk(len(rest))
         # Another session may have made it longer, or shorter.
-        size = os.fstat(self.fileno()).st_size
+        size = self._look()
         grows = max(0, (size if self._appends else self._end) + len(rest) - size)
         try:
             self._usage.take(grows)
         except OverQuota:
-            self._undo(size)
+            with self._usage.shrinking:
+                self._undo(self._look())
             raise
         try:
             while rest:
@@ -400,6 +403,16 @@ class OpenFile:
         except BaseException:
             self._usage.give_back(min(grows, len(rest)))
             raise
+
+    def _look(self) -> int:
+        """Octets that it has now.
+
+        :raises FileNotFoundError: its last name is gone, and with that its octets count no longer.
+        """
+        status = os.fstat(self.fileno())
+        if not status.st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "removed meanwhile")
+        return status.st_size
 
     def _undo(self, size: int) -> None:
         """Make an upload undone, as nobody wants the half of a file.
@@ -441,9 +454,9 @@ class OpenFile:
         :raises BeyondEnd: it is not that long.
         :raises OverQuota: not one octet could be written then.
         """
-        with self.lock:
+        with self.lock, self._usage.shrinking:
             self._check_disk(0)
-            before = os.fstat(self.fileno()).st_size
+            before = self._look()
             # RFC 3659 section 5.3
             if size > before:
                 raise BeyondEnd

@@ -28,6 +28,8 @@ class Usage:
     def __init__(self, quota: FileQuota) -> None:
         #: What there may be.
         self.quota = quota
+        #: Held while a file becomes shorter or loses a name, so that nothing is given back twice.
+        self.shrinking = threading.Lock()
         self._lock = threading.Lock()
         self._octets = 0
         self._files = 0

@@ -134,8 +134,43 @@ class CountingTests(UsageCase):
         file.run(lambda raw: raw.write(b"x"))
         self.files.remove_file(("away",))
         self.write("away", 2)
-        exceed(file)
+        self.assertRaises(FileNotFoundError, file.run, lambda raw: raw.write(b"z" * 99))
+        file.close()
         self.assertEqual((self.home / "away").read_bytes(), b"xx")
+        self.check(10, 2)
+
+    def test_an_upload_to_a_file_that_is_gone(self) -> None:
+        """Its octets are given back once, and those that nobody will find are not taken."""
+
+        def replace() -> None:
+            self.write("b", 1)
+            self.files.rename(("b",), ("a",))
+
+        for remove, left in ((lambda: self.files.remove_file(("a",)), 0), (replace, 1)):
+            self.write("other", 40)
+            file = self.files.open_to_write(("a",), 0)
+            file.run(lambda raw: raw.write(b"x" * 30))
+            remove()
+            for count in (10, 99):
+                refused = self.assertRaises(
+                    FileNotFoundError, file.run, lambda raw, count=count: raw.write(b"y" * count)
+                )
+                self.assertEqual(refused.errno, errno.ENOENT)
+            file.close()
+            self.check(40 + left, 1 + left)
+
+    def test_a_file_that_goes_before_an_upload_begins(self) -> None:
+        self.write("a", 30)
+        self.write("other", 40)
+        prepare = OpenFile.prepare
+
+        def late(file: OpenFile, *arguments: Any) -> None:
+            prepare(file, *arguments)
+            self.files.remove_file(("a",))
+
+        with mock.patch.object(OpenFile, "prepare", late):
+            self.assertRaises(FileNotFoundError, self.files.open_to_write, ("a",), 0)
+        self.check(40, 1)
 
     def test_files_and_directories(self) -> None:
         for number in range(5):
