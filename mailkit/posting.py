@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from email.utils import parsedate_to_datetime
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -30,10 +32,19 @@ CONNECT_TIMEOUT = 30.0
 TIMEOUT = 120.0
 
 _CHUNK = 64 * 1024
+_SECONDS = re.compile(rb"[0-9]{1,9}")
 
 
 class PostFailed(Exception):
     """There was no answer; the text says why."""
+
+
+class Answer(NamedTuple):
+    """What a server has answered."""
+
+    status: int
+    #: Seconds that it asks to be left alone (RFC 9110 section 10.2.3); 0 where it does not.
+    wait: float = 0.0
 
 
 class Poster:
@@ -70,8 +81,8 @@ class Poster:
             agent = Agent.usingEndpointFactory(reactor, ways, pool)
         self._agent: Any = agent
 
-    async def post(self, fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
-        """Post a file; gives the status of the answer.
+    async def post(self, fields: Mapping[bytes, bytes], content: BinaryIO) -> Answer:
+        """Post a file.
 
         :param content: is closed.
         :raises PostFailed: there is no answer.
@@ -92,10 +103,10 @@ class Poster:
             if _is_cancelled(error):
                 raise CancelledError from None
             raise PostFailed(_reason(error)) from error
-        # The status says it all.
+        # What comes before the body says it all.
         response.deliverBody(_Closer())
-        status: int = response.code
-        return status
+        (wait,) = response.headers.getRawHeaders(b"retry-after", [b""])[:1]
+        return Answer(response.code, _read_wait(wait, self.reactor.seconds()))
 
     def _time_out(self, result: Any, seconds: float) -> Any:
         # Once it is sent, Twisted gives another failure than that of a time-out.
@@ -119,6 +130,17 @@ def check_url(url: str) -> bytes:
     # Raises ValueError for a port that is none.
     _ = parts.port
     return url.encode("ascii")
+
+
+def _read_wait(text: bytes, now: float) -> float:
+    """Seconds of a field Retry-After (RFC 9110 section 10.2.3), which is a number or a date."""
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text.decode("ascii")).timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        # Which of them it is depends on the version of Python.
+        return 0.0
 
 
 def _is_cancelled(error: Exception) -> bool:

@@ -128,7 +128,7 @@ class HTTPDelivery:
             signature = await self._sign(timestamp, envelope, message)
             fields[b"Mailkit-Signature"] = b"sha256=" + signature.encode()
         try:
-            status = await self._poster.post(fields, message.open())
+            status, _ = await self._poster.post(fields, message.open())
         except PostFailed as error:
             problem = str(error)
         else:

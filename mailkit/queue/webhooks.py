@@ -46,6 +46,8 @@ MAX_GIVEN_UP = 50
 _MAX_DROPPED = 1000
 #: Seconds between tries; the last one goes on.
 INTERVALS = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18_000.0)
+#: Seconds for which a receiver may ask to be left alone; then it is tried again all the same.
+MAX_PAUSE = INTERVALS[-1]
 #: Seconds after which is looked for what another process has done.
 LOOK_INTERVAL = 5.0
 #: Octets of a secret.
@@ -191,6 +193,8 @@ class _Receiver:
     #: Events of the batch at hand that have been taken.
     taken: set[int] = field(default_factory=set)
     failures: int = 0
+    #: Seconds that it asks to be left alone.
+    pause: float = 0.0
     #: Events that were given up, with none between them that was taken.
     given_up: int = 0
 
@@ -405,10 +409,13 @@ class WebhookSender:
             b"webhook-signature": " ".join(signatures).encode(),
         }
         try:
-            status = await receiver.poster.post(fields, io.BytesIO(body))
+            status, wait = await receiver.poster.post(fields, io.BytesIO(body))
         except PostFailed as error:
             return str(error)
-        return None if 200 <= status <= 299 else f"status {status}"
+        if 200 <= status <= 299:
+            return None
+        receiver.pause = max(receiver.pause, min(wait, MAX_PAUSE))
+        return f"status {status}"
 
     async def _wait(self, receiver: _Receiver) -> None:
         """Until something happens, or it is time to try again."""
@@ -416,7 +423,8 @@ class WebhookSender:
         if receiver.failures:
             seconds = INTERVALS[min(receiver.failures, len(INTERVALS)) - 1]
             # What failed together is not tried together.
-            seconds *= 1 + 0.2 * random.random()
+            seconds = max(seconds, receiver.pause) * (1 + 0.2 * random.random())
+        receiver.pause = 0.0
         waiting: Deferred[None] = Deferred()
         call = self._reactor.callLater(seconds, waiting.callback, None)
 

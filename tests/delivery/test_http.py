@@ -56,6 +56,7 @@ class Application(Resource):
         self.status = 200
         self.answer = b"thanks"
         self.silent = False
+        self.retry_after: bytes | None = None
         self.active = self.most = 0
         self.gate: Deferred[None] | None = None
 
@@ -67,6 +68,8 @@ class Application(Resource):
         if self.silent:
             return NOT_DONE_YET
         request.setResponseCode(self.status)
+        if self.retry_after is not None:
+            request.setHeader(b"Retry-After", self.retry_after)
         if self.gate is not None:
             self.active += 1
             self.most = max(self.most, self.active)
@@ -259,6 +262,23 @@ class AnswerTests(HTTPTestCase):
         delivery = HTTPDelivery(f"http://127.0.0.1:{port.getHost().port}/")
         (error,) = await self.deliver(content=b"x" * 10_000_000, delivery=delivery)
         self.assertIsInstance(error, (MessageTooLarge, TemporaryFailure))
+
+    async def test_how_long_to_wait(self) -> None:
+        for text, seconds in (
+            (None, 0.0),
+            (b"120", 120.0),
+            (b"-1", 0.0),
+            (b"1" * 5000, 0.0),
+            (b"soon", 0.0),
+            (b"\xff", 0.0),
+            (b"Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+            (b"Wed, 99 Oct 9999 07:28:00 GMT", 0.0),
+        ):
+            self.application.retry_after, self.application.status = text, 429
+            answer = await Poster(self.url).post({}, io.BytesIO(b"x"))
+            self.assertEqual(answer, (429, seconds), text)
+        self.application.retry_after = b"Fri, 31 Dec 9999 23:59:59 GMT"
+        self.assertGreater((await Poster(self.url).post({}, io.BytesIO(b"x"))).wait, 1e10)
 
     async def test_nobody_listens(self) -> None:
         (number,) = free_ports(1)

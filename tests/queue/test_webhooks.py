@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit._typing import override
 from mailkit.model import OriginalRecipient, Path, Recipient
-from mailkit.posting import Poster, PostFailed
+from mailkit.posting import Answer, Poster, PostFailed
 from mailkit.queue import webhooks
 from mailkit.queue.values import Order, RecipientState
 from mailkit.queue.webhooks import (
@@ -24,6 +24,7 @@ from mailkit.queue.webhooks import (
     LIFETIME,
     MAX_GIVEN_UP,
     MAX_PARALLEL,
+    MAX_PAUSE,
     Webhook,
     WebhookSender,
     read_webhook_secret,
@@ -52,11 +53,12 @@ class ScriptedPoster(Poster):
         self.requests: list[tuple[dict[str, str], bytes]] = []
         #: A status, or why there is no answer.
         self.answer: int | str = 204
+        self.wait = 0.0
         self.gate: Deferred[None] | None = None
         self.active = self.most = 0
 
     @override
-    async def post(self, fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
+    async def post(self, fields: Mapping[bytes, bytes], content: BinaryIO) -> Answer:
         named = {name.decode(): value.decode() for name, value in fields.items()}
         self.requests.append((named, content.read()))
         if self.gate is not None:
@@ -68,7 +70,7 @@ class ScriptedPoster(Poster):
             self.active -= 1
         if isinstance(self.answer, str):
             raise PostFailed(self.answer)
-        return self.answer
+        return Answer(self.answer, self.wait)
 
     @property
     def bodies(self) -> list[Any]:
@@ -252,15 +254,35 @@ class TroubleTests(WebhookTestCase):
         self.assertEqual(len(again), len(set(again)))
         self.assertEqual(await self.queue.list_events(listener=URL, limit=1), [])
 
+    async def test_a_receiver_that_asks_to_be_left_alone(self) -> None:
+        self.app.answer, self.app.wait = 429, 600.0
+        await self.submit("eve@example.net")
+        tried = len(self.app.requests)
+        self.pass_time(599)
+        self.assertEqual(len(self.app.requests), tried)
+        # That holds once: the next one comes after 30 seconds.
+        self.app.wait = 0.0
+        self.pass_time(160, 5.0)
+        self.assertEqual(len(self.app.requests), 3 * tried)
+        # Nor for ever.
+        self.app.wait = 1e9
+        self.pass_time(365)
+        self.assertEqual(len(self.app.requests), 4 * tried)
+        self.app.answer = 200
+        self.pass_time(MAX_PAUSE - 400)
+        self.assertEqual(len(self.app.requests), 4 * tried)
+        self.pass_time(0.3 * MAX_PAUSE)
+        self.assertEqual(await self.queue.list_events(listener=URL, limit=1), [])
+
     async def test_what_was_taken_is_not_posted_again(self) -> None:
         await self.submit("eve@example.net", "joe@example.net")
         self.pass_time(10)
         taken = len(self.app.requests)
         original = self.app.post
 
-        async def choosy(fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
+        async def choosy(fields: Mapping[bytes, bytes], content: BinaryIO) -> Answer:
             status = await original(fields, content)
-            return 503 if b"sue@" in self.app.requests[-1][1] else status
+            return Answer(503) if b"sue@" in self.app.requests[-1][1] else status
 
         self.app.post = choosy  # type: ignore[method-assign]
         await self.submit("sue@example.net", "tom@example.net")
@@ -305,9 +327,9 @@ class TroubleTests(WebhookTestCase):
     async def test_events_that_are_refused_take_no_old_ones_along(self) -> None:
         original = self.app.post
 
-        async def choosy(fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
+        async def choosy(fields: Mapping[bytes, bytes], content: BinaryIO) -> Answer:
             status = await original(fields, content)
-            return 500 if b"sue@" in self.app.requests[-1][1] else status
+            return Answer(500) if b"sue@" in self.app.requests[-1][1] else status
 
         self.app.answer = 500
         for number in range(MAX_GIVEN_UP):
