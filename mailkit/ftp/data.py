@@ -47,7 +47,6 @@ _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
 # Closing breaks the connection off: struct linger of socket(7).
 _BREAK_OFF = struct.pack("ii", 1, 0)
-_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class TransferFailed(Exception):
@@ -152,6 +151,7 @@ class DataChannel(Protocol):
     def arrived(self, connection: socket.socket, client: tuple[Any, ...]) -> None:
         """The client has connected to the port."""
         self._stop_listening()
+        connection.setblocking(False)
         self._open = True
         self._socket, self._client = connection, client
         if self._tls is None:
@@ -254,7 +254,7 @@ class DataChannel(Protocol):
     def _send_at_once(self, connection: socket.socket, data: bytes) -> bytes:
         """Send what the system takes; the rest."""
         try:
-            sent = connection.send(data, _AT_ONCE)
+            sent = connection.send(data)
         except BlockingIOError:
             return data
         except OSError:
