@@ -11,7 +11,7 @@ import datetime
 import enum
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -83,6 +83,8 @@ class ArrivedSince(Query):
 
     #: Seconds since the epoch, UTC.
     time: int
+    #: The client has named an age: asked later, it means another time.
+    by_age: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,8 @@ def depends_on_flags(query: Query) -> bool:
 def depends_on_clock(query: Query) -> bool:
     """Whether a message may match at one time and not at another, though nothing happens to it."""
     match query:
-        case ArrivedSince():
-            return True
+        case ArrivedSince(by_age=by_age):
+            return by_age
         case And(queries=queries) | Or(queries=queries):
             return any(map(depends_on_clock, queries))
         case Not(query=inner):

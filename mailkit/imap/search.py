@@ -272,8 +272,8 @@ class _Parser:
         self.arguments.space()
         time = self.now - self.arguments.nonzero_number()
         if name == b"YOUNGER":
-            return query.ArrivedSince(time)
-        return query.Not(query.ArrivedSince(time + 1))
+            return query.ArrivedSince(time, by_age=True)
+        return query.Not(query.ArrivedSince(time + 1, by_age=True))
 
     def modseq(self, name: bytes) -> Query:
         arguments = self.arguments

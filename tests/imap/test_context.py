@@ -144,6 +144,19 @@ class SearchTests(ContextCase):
         # A date stays what it is.
         self.assertEqual(len(self.ask("SEARCH RETURN (UPDATE COUNT) SINCE 1-Jan-2020")), 2)
 
+    def test_ages_and_times_as_gmail_has_them(self) -> None:
+        client = Server(gmail_extensions=True).login("SELECT INBOX")
+        for text, lines in (
+            ("older_than:3d", 3),
+            ("newer_than:3d", 3),
+            ("{is:read -newer_than:3d}", 3),
+            ("after:1388552399", 2),
+            ("-before:1388552399", 2),
+            ("older:2020/01/01", 2),
+        ):
+            told = client.command(f'SEARCH RETURN (UPDATE COUNT) X-GM-RAW "{text}"')
+            self.assertEqual(len(told), lines, (text, told))
+
     def test_numbers_end_with_uidonly(self) -> None:
         """RFC 9586 section 3: the server tells UIDs alone."""
         tag = self.start("SEARCH RETURN (UPDATE) FLAGGED")[len(b'* ESEARCH (TAG "') : -2]
