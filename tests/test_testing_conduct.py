@@ -18,10 +18,18 @@ from mailkit.hooks import MailHook, MailSession, Result
 from mailkit.interfaces import IMailbox, IMailStore, IQueueingStore
 from mailkit.model import AppendMessage, Envelope, Recipient
 from mailkit.queue.values import QueuedRecipient, RecipientState, Report, Update
+from mailkit.spool import Spool
 from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.store.memory_queue import MemoryQueue
-from mailkit.testing import HookContract, MailboxContract, QueueContract, fill_directory
+from mailkit.testing import (
+    HookContract,
+    MailboxContract,
+    QueueContract,
+    conduct,
+    fill_directory,
+    restart,
+)
 from tests.test_testing import MemoryStoreTests, ReadOnlyMailbox, run, wrap
 
 
@@ -200,6 +208,16 @@ FAULTS: list[tuple[type, str, Any, str, str]] = [
         "list_mailboxes",
         wrap(
             MemoryAccount.list_mailboxes,
+            lambda found: [found[0], *(info._replace(name="a\x85b") for info in found[1:])],
+        ),
+        "test_what_is_listed_can_be_opened",
+        "is no name",
+    ),
+    (
+        MemoryAccount,
+        "list_mailboxes",
+        wrap(
+            MemoryAccount.list_mailboxes,
             lambda found: [info._replace(special_use="Archive\r\n") for info in found],
         ),
         "test_what_is_listed_can_be_opened",
@@ -296,6 +314,45 @@ class FaultTests(SynchronousTestCase):
         for test in {test for _, _, _, test, _ in FAULTS}:
             result = run(MemoryStoreTests, test)
             self.assertEqual((test, result.failures, result.errors), (test, [], []))
+
+    def test_names_in_any_script(self) -> None:
+        """A wide space, a joiner, a space that does not break: none ends a line or controls anything."""
+
+        async def elsewhere(account: Any, name: str, special_use: str | None = None) -> None:
+            await create(account, "Z\u3000b/c\u200dd/e\u00a0f")
+
+        create = MemoryAccount.create_mailbox
+        test = "test_what_is_listed_can_be_opened"
+        self.assertEqual(
+            self.spoilt(MemoryAccount, "create_mailbox", elsewhere, MemoryStoreTests, test), ""
+        )
+
+    def test_messages_are_closed(self) -> None:
+        """:func:`spooled` leaves that to whoever calls it."""
+        closed: list[int] = []
+        made: list[Spool] = []
+
+        def spooled(content: bytes) -> Spool:
+            made.append(Spool.from_bytes(content))
+            return made[-1]
+
+        close = Spool.close
+
+        def note(spool: Spool) -> None:
+            closed.append(id(spool))
+            close(spool)
+
+        self.patch(Spool, "close", note)
+        for module, contract, test in (
+            (conduct, MemoryStoreTests, "test_many_appends_at_once"),
+            (conduct, MemoryStoreTests, "test_whoever_appends_may_leave"),
+            (restart, ForgetfulStoreTests, "test_mail_is_kept"),
+        ):
+            made.clear()
+            self.patch(module, "spooled", spooled)
+            run(contract, test)
+            self.assertTrue(made)
+            self.assertLessEqual({id(spool) for spool in made}, set(closed), test)
 
     def test_a_format_that_cannot_hold_any_octets(self) -> None:
         test = "test_octets_are_exact"

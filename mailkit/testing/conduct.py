@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -195,8 +195,8 @@ class ConductContract(ReadingContract):
 
     def _append(self, mailbox: IWritableMailbox, number: int) -> Deferred[Any]:
         async def append() -> Any:
-            content = AppendMessage(spooled(sample_message(number)))
-            return await mailbox.append(messages=[content])
+            with closing(spooled(sample_message(number))) as content:
+                return await mailbox.append(messages=[AppendMessage(content)])
 
         return Deferred.fromCoroutine(append())
 

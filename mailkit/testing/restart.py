@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Sequence
+from contextlib import closing
 from typing import cast
 
 from mailkit.interfaces import IMailbox, IMailboxAdmin, IMailStore, IWritableMailbox
@@ -56,9 +57,8 @@ class RestartTests(AccountBase):
         store = await self.make_store(accounts=[ANN])
         inbox = await self._inbox(store)
         await inbox.append(messages=sample_messages(3))
-        delivered = await store.deliver(
-            message=spooled(sample_message(4)), deliveries=[LocalDelivery(ANN)]
-        )
+        with closing(spooled(sample_message(4))) as content:
+            delivered = await store.deliver(message=content, deliveries=[LocalDelivery(ANN)])
         self.assertEqual([result.error for result in delivered], [None])
         uids = list(await inbox.list_uids())
         await inbox.store_flags(uids=uids[:2], op=FlagOp.ADD, flags=frozenset({DELETED, "Work"}))
