@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, cast
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.internet.task import Clock
@@ -27,6 +33,7 @@ from tests.certificates import make_identity
 from tests.imap.support import now
 
 ANN = "ann@example.org"
+START = datetime(2026, 1, 1)
 KINDS = {"TLSv1.3": ("tls-exporter", "tls-server-end-point")}
 KINDS["TLSv1.2"] = ("tls-unique", "tls-server-end-point")
 
@@ -135,6 +142,24 @@ class BindingTests(PlusTestCase):
         self.assertEqual(len(end_point(identity.der) or b""), 32)
         self.assertEqual(peer_certificate(one.client.transport), identity.der)
         self.assertIsNone(peer_certificate(one.server.transport))
+
+    def test_the_hash_is_that_of_the_signature(self) -> None:
+        """RFC 5929 section 4.1: undefined where the signature has none of its own."""
+        rsa_key = rsa.generate_private_key(65537, 2048)
+        pss = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
+        signed = (
+            (rsa_key, hashes.SHA384(), pss, "sha384"),
+            (rsa_key, hashes.SHA512(), None, "sha512"),
+            (ed25519.Ed25519PrivateKey.generate(), None, None, ""),
+        )
+        name = x509.Name([])
+        for key, algorithm, rsa_padding, expected in signed:
+            builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+            builder = builder.not_valid_before(START).not_valid_after(START + timedelta(1))
+            certificate = builder.sign(key, algorithm, rsa_padding=rsa_padding)
+            der = certificate.public_bytes(Encoding.DER)
+            wanted = hashlib.new(expected, der).digest() if expected else None
+            self.assertEqual(end_point(der), wanted, expected)
 
     def test_what_is_no_certificate(self) -> None:
         self.assertIsNone(end_point(b"\0"))
