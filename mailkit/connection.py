@@ -213,7 +213,7 @@ class CommandConnection(LoginConnection, ABC):
         if self._closing:
             return
         self._heard = True
-        self._last_activity = self._turn_started = self.factory.clock.seconds()
+        self._last_activity = self._turn_started = self.factory.deadlines.seconds()
         self.source.feed(data)
         self.pump()
 
@@ -340,7 +340,7 @@ class CommandConnection(LoginConnection, ABC):
     async def _next_turn(self) -> None:
         """Let the reactor serve others once."""
         await self.pause(0)
-        self._turn_started = self.clock.seconds()
+        self._turn_started = self.factory.deadlines.seconds()
 
     def _limit_input(self) -> None:
         waiting = self._running is not None or self._output_paused
@@ -365,7 +365,7 @@ class CommandConnection(LoginConnection, ABC):
         if self._output_paused:
             self._gate = Deferred()
             await self._gate
-        now = self.clock.seconds()
+        now = self.factory.deadlines.seconds()
         if now - self._turn_started > SECONDS_A_TURN:
             await self._next_turn()
 
@@ -422,7 +422,7 @@ class CommandConnection(LoginConnection, ABC):
             self.transport.abortConnection()
 
     def _touch(self) -> None:
-        self._last_activity = self._turn_started = self.factory.clock.seconds()
+        self._last_activity = self._turn_started = self.factory.deadlines.seconds()
 
     def _look_after(self, delay: float) -> None:
         """Look at the time after so much silence; whoever looks too early looks again later."""
@@ -439,7 +439,7 @@ class CommandConnection(LoginConnection, ABC):
         if self._lost:
             return
         timeout = self.factory.close_timeout if self._closing else self.idle_timeout()
-        if self._last_activity + timeout > self.factory.clock.seconds():
+        if self._last_activity + timeout > self.factory.deadlines.seconds():
             self._look_after(timeout)
         elif self._closing:
             self.abort()

@@ -8,6 +8,8 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from mailkit.clocks import steady_seconds
+
 
 class Waiting(Protocol):
     """What has a deadline."""
@@ -20,19 +22,24 @@ class Deadlines:
     """Tells its members when their time is over, up to a second late.
 
     A member is in it once at most, and remembers the second that :meth:`add` gave.
+
+    :param clock: makes the timer. Its times are those of :attr:`seconds`, so that a clock of the day that
+        is set makes no deadline come sooner; see :class:`mailkit.tap.clock_watch.ClockWatch` for later.
     """
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        #: Tells the time, by a clock that nobody sets.
+        self.seconds = steady_seconds(clock)
         # By the second of their deadlines, in the order of arrival.
         self._waiting: dict[int, dict[Waiting, None]] = {}
         self._timer: IDelayedCall | None = None
         self._timer_second = 0
 
     def add(self, member: Waiting, when: float) -> int:
-        """Tell a member at that time; gives the second in which it is."""
+        """Tell a member at that time, by :attr:`seconds`; gives the second in which it is."""
         second = ceil(when)
         members = self._waiting.get(second)
         if members is not None:
@@ -61,13 +68,13 @@ class Deadlines:
     def _set_timer(self, second: int) -> None:
         # Not reset: Twisted looks through all its timers then.
         self.stop_timer()
-        delay = max(0.0, second - self._clock.seconds())
+        delay = max(0.0, second - self.seconds())
         self._timer = self._clock.callLater(delay, self._fire)
         self._timer_second = second
 
     def _fire(self) -> None:
         self._timer = None
-        now = self._clock.seconds()
+        now = self.seconds()
         for second in sorted(second for second in self._waiting if second <= now):
             for member in self._waiting.pop(second, ()):
                 try:

@@ -134,12 +134,12 @@ class Realm:
 class LineFactory(CommandFactory):
     connection_class = LineConnection
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, clock: Clock | None = None, **settings: Any) -> None:
         self.events: list[str] = []
         self.waiting: dict[bytes, Deferred[bytes]] = {}
         self.realm = Realm(self.events)
         checker = InMemoryUsernamePasswordDatabaseDontUse(ann=b"secret", bob=b"hidden")
-        self.test_clock = Clock()
+        self.test_clock = clock or Clock()
         super().__init__(Portal(self.realm, [checker]), clock=self.test_clock, **settings)
 
     def slow(self, name: bytes) -> Deferred[bytes]:

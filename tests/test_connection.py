@@ -189,7 +189,7 @@ class DrainTests(ConnectionTestCase):
     def test_long_reply_lets_others_have_their_turn(self) -> None:
         self.transport.limit = 1 << 62
         seconds = iter(range(1000))
-        self.patch(self.clock, "seconds", lambda: next(seconds) * SECONDS_A_TURN * 2)
+        self.patch(self.factory.deadlines, "seconds", lambda: next(seconds) * SECONDS_A_TURN * 2)
         self.connection.dataReceived(b"BIG 3\n")
         self.assertLess(len(self.transport.value()), 3 * CHUNK)
 

@@ -46,7 +46,7 @@ MIME = (
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
-    "mailkit.compression"
+    "mailkit.clocks mailkit.compression"
     " mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.seats"
     " mailkit.tcp"
 )
@@ -216,7 +216,8 @@ RULES = (
     Rule("mailkit.client.kerberos", f"{WIRE} mailkit.kerberos", "twisted"),
     Rule(
         "mailkit.client.*",
-        f"{VALUES} mailkit.certificates mailkit.channels mailkit.client.* mailkit.sockets",
+        f"{VALUES} mailkit.certificates mailkit.channels mailkit.client.* mailkit.clocks"
+        " mailkit.sockets",
         "twisted zope.interface OpenSSL cryptography service_identity",
     ),
     Rule(CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.smtp.grammar {CLIENT_PURE}"),

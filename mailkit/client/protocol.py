@@ -47,6 +47,7 @@ from mailkit.client.errors import (
 from mailkit.client.reasons import why_not_connected
 from mailkit.client.security import TLSInfo, TLSPolicy, why_no_handshake
 from mailkit.client.tls import KeepingCreator, connection_creator, openssl_info, why_refused
+from mailkit.clocks import steady_seconds
 from mailkit.sockets import send_now
 
 #: Octets above which none are held back.
@@ -68,6 +69,7 @@ class TwistedChannel(BufferedChannel, Protocol):
     def __init__(self, clock: IReactorTime, hostname: str | None = None) -> None:
         super().__init__()
         self._clock = clock
+        self._seconds = steady_seconds(clock)
         self._hostname = hostname
         self._result_type = ""
         self._paused = False
@@ -80,10 +82,12 @@ class TwistedChannel(BufferedChannel, Protocol):
         self._writing: Deferred[bool] | None = None
         self._shaking: Deferred[bool] | None = None
         self._closing: Deferred[bool] | None = None
-        #: Until when each of them waits.
+        #: Until when each of them waits, by a clock that nobody sets.
         self._limits: dict[str, float] = {}
         #: One for all of them: it is not set anew for each reply that comes in time.
         self._timer: Any = None
+        #: When it is to come.
+        self._timer_limit = 0.0
         self._shaken = False
 
     # What Twisted calls.
@@ -256,7 +260,7 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     def seconds(self) -> float:
-        return self._clock.seconds()
+        return self._seconds()
 
     @override
     def now(self) -> float:
@@ -295,8 +299,8 @@ class TwistedChannel(BufferedChannel, Protocol):
         """
         waiting: Deferred[bool] = Deferred()
         setattr(self, name, waiting)
-        limit = self._limits[name] = self._clock.seconds() + timeout
-        if self._timer is None or self._timer.getTime() > limit:
+        limit = self._limits[name] = self._seconds() + timeout
+        if self._timer is None or self._timer_limit > limit:
             self._set_timer(limit)
         try:
             late = await waiting
@@ -313,12 +317,13 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     def _set_timer(self, time: float) -> None:
         self._end_timer()
-        self._timer = self._clock.callLater(max(0.0, time - self._clock.seconds()), self._look)
+        self._timer = self._clock.callLater(max(0.0, time - self._seconds()), self._look)
+        self._timer_limit = time
 
     def _look(self) -> None:
         """End what has waited for too long."""
         self._timer = None
-        now = self._clock.seconds()
+        now = self._seconds()
         for name in [name for name, limit in self._limits.items() if limit <= now + _SLACK]:
             del self._limits[name]
             _fire(self, name, late=True)

@@ -117,7 +117,7 @@ class AnsweringConnection(CommandConnection):
         await self._drain_sometimes()
 
     async def _drain_sometimes(self) -> None:
-        late = self.clock.seconds() - self._turn_started > SECONDS_A_TURN
+        late = self.factory.deadlines.seconds() - self._turn_started > SECONDS_A_TURN
         if late or self._unsent >= CHUNK:
             self._unsent = 0
             await self.drain()

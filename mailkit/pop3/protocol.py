@@ -355,7 +355,7 @@ class POP3Connection(CommandConnection):
         takeover = self.factory.takeover
         if takeover is None or self._running is not None or self.session.maildrop is None:
             return False
-        if self._last_activity + takeover > self.clock.seconds():
+        if self._last_activity + takeover > self.factory.deadlines.seconds():
             return False
         self.log.info("session gave way to another one", protocol=self.protocol_name)
         self.release_maildrop()

@@ -29,7 +29,6 @@ class AttemptNotes:
     def __init__(self, recorder: Recorder, clock: Any) -> None:
         #: Is told how many outcomes are still to come.
         self.recorder = recorder
-        self._clock = clock
         self._deadlines = Deadlines(clock)
 
     def under_way(self, message: QueuedMessage) -> Attempting:
@@ -43,7 +42,7 @@ class AttemptNotes:
 
     def begin(self, attempt: Attempting) -> int:
         """It is under way; gives the second in which it is to be put down."""
-        return self._deadlines.add(attempt, self._clock.seconds() + NOTED_AFTER)
+        return self._deadlines.add(attempt, self._deadlines.seconds() + NOTED_AFTER)
 
     def end(self, attempt: Attempting, second: int) -> None:
         """It has not taken so long."""

@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.client.errors import ClientError, ConnectFailed, TimedOut, TLSFailed
 from mailkit.client.security import TLSPolicy
+from mailkit.deadlines import Deadlines
 from mailkit.tap.tls import self_signed, server_context
 from tests.support import environment
 
@@ -87,7 +88,7 @@ class DriverTests:
         self.context = server_context(self.certificate, key)
         self.server = self.make_server(self.context)
         self.server.factory.clock = reactor
-        self.server.factory.deadlines._clock = reactor
+        self.server.factory.deadlines = Deadlines(reactor)
 
     def serve(self, *, tls: bool = False) -> str:
         factory = self.server.factory

@@ -423,7 +423,7 @@ class BatchTests(SynchronousTestCase):
         server.add(*[PLAIN] * 300)
         client = server.login("SELECT INBOX")
         seconds = iter(range(10**9 + 1000, 10**10))
-        self.patch(server.clock, "seconds", lambda: float(next(seconds)))
+        self.patch(server.factory.deadlines, "seconds", lambda: float(next(seconds)))
         data = client.send(b"a FETCH 1:* BODY.PEEK[1]<0.1>\r\n", turn=False)
         # Time flies here: after each message comes somebody else's turn.
         self.assertLess(data.count(b"FETCH"), 10)

@@ -108,7 +108,6 @@ class RelayTests:
         case = cast(Any, self)
         self.sink = Server(max_size=60_000_000, abilities=[Ability.DSN])
         self.sink.factory.clock = cast(Any, reactor)
-        self.sink.factory.deadlines._clock = cast(Any, reactor)
         self.sink_port = case.listen(self.sink.factory)
         self.relay = self.make_relay()
         case.addCleanup(self.relay.stop)

@@ -147,7 +147,6 @@ class EximTests(ClientCase):
         await super().setUp()
         self.sink = Server(abilities=[Ability.DSN])
         self.sink.factory.clock = cast(Any, reactor)
-        self.sink.factory.deadlines._clock = cast(Any, reactor)
         commands = dict(self.sink.factory.commands)
         self.chunks = 0
         commands[b"BDAT"] = commands[b"BDAT"]._replace(run=self._count)

@@ -106,7 +106,6 @@ class DriverTests:
     def make_server(self, **settings: Any) -> Server:
         server = Server(**settings)
         server.factory.clock = reactor
-        server.factory.deadlines._clock = reactor
         return server
 
     def serve(self, factory: Any, *, tls: bool = False) -> str:

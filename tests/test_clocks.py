@@ -1,0 +1,96 @@
+"""Time-outs while somebody sets the clock of the day."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit import deadlines
+from mailkit.client import protocol
+from mailkit.client.errors import TimedOut
+from mailkit.client.protocol import TwistedChannel
+from mailkit.clocks import steady_seconds
+from mailkit.deadlines import Deadlines
+from mailkit.tap.clock_watch import ClockWatch
+
+from .clocks import DayClock, steady_of
+from .line_protocol import LineFactory, Transport
+
+HOUR = 3600.0
+
+
+class SteadyTests(SynchronousTestCase):
+    def test_a_reactor_is_not_believed(self) -> None:
+        reactor: Any = SelectReactor()
+        self.addCleanup(reactor.removeAll)
+        self.assertIs(steady_seconds(reactor), time.monotonic)
+
+    def test_another_clock_is(self) -> None:
+        clock = Clock()
+        clock.advance(7)
+        self.assertEqual(steady_seconds(clock)(), 7)
+
+
+class SetClockTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = DayClock()
+        self.patch(deadlines, "steady_seconds", steady_of)
+        self.patch(protocol, "steady_seconds", steady_of)
+
+    def set_back(self, seconds: float) -> None:
+        self.clock.set_back(seconds)
+        if seconds > 0:
+            ClockWatch(self.clock).hurry(seconds)
+
+    def advance(self, seconds: int) -> None:
+        self.clock.pump([1] * seconds)
+
+    def test_deadlines(self) -> None:
+        for seconds in HOUR, -HOUR:
+            reached: list[float] = []
+            waiting = Deadlines(self.clock)
+            begun = waiting.seconds()
+
+            class Member:
+                def deadline_reached(self) -> None:
+                    reached.append(waiting.seconds() - begun)  # noqa: B023
+
+            waiting.add(Member(), begun + 10)
+            waiting.add(Member(), begun + 300)
+            self.set_back(seconds)
+            self.advance(400)
+            self.assertEqual(reached, [10, 300])
+
+    def test_a_silent_client(self) -> None:
+        for seconds in HOUR, -HOUR:
+            factory = LineFactory(self.clock)
+            connection = factory.buildProtocol(None)
+            transport = Transport()
+            connection.makeConnection(transport)
+            self.advance(5)
+            self.set_back(seconds)
+            self.advance(int(factory.timeout) - 6)
+            self.assertFalse(connection.closing)
+            self.advance(2)
+            self.assertTrue(connection.closing)
+
+    def test_a_silent_server(self) -> None:
+        for seconds in HOUR, -HOUR:
+            channel = TwistedChannel(self.clock)
+            transport: Any = StringTransport()
+            transport.setTcpNoDelay = lambda enabled: None
+            channel.makeConnection(transport)
+            reading = Deferred.fromCoroutine(channel.read(300.0))
+            self.advance(5)
+            self.set_back(seconds)
+            self.advance(294)
+            self.assertNoResult(reading)
+            self.advance(2)
+            self.failureResultOf(reading, TimedOut)
+            self.assertAlmostEqual(channel.now(), self.clock.seconds())
