@@ -181,6 +181,9 @@ class PostgresSource(Source):
         self._dsn = dsn
         self._psycopg: Any = psycopg
         self._connection: Any = None
+        # Not yet ready for use.
+        self._opening: Any = None
+        self._broken_off = False
         self.errors = (psycopg.Error,)
 
     def _execute(self, sql: str, *values: object) -> Any:
@@ -189,17 +192,23 @@ class PostgresSource(Source):
             connection = self._psycopg.connect(
                 self._dsn, autocommit=True, connect_timeout=10, client_encoding="utf8"
             )
+            self._opening = connection
             try:
+                if self._broken_off:
+                    # While there was nothing yet that could have been ended.
+                    raise self._psycopg.OperationalError("the outbox is closed")
                 # To make one wants a right that whoever only moves rows need not have, also where
                 # there is one.
                 (name,) = connection.execute("SELECT to_regclass(%s)", [TABLE]).fetchone()
                 if name is None:
                     outbox.create_table(connection)
                 connection.execute(f"LISTEN {TABLE}")
+                self._connection = connection
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            finally:
+                self._opening = None
         return self._connection.execute(sql, values or None)
 
     @override
@@ -236,7 +245,8 @@ class PostgresSource(Source):
     @override
     def break_off(self) -> None:
         # A request to the server to cancel would wait for the server, too.
-        connection = self._connection
+        self._broken_off = True
+        connection = self._connection or self._opening
         if connection is not None:
             with (
                 suppress(OSError, self._psycopg.Error),
@@ -246,6 +256,7 @@ class PostgresSource(Source):
 
     @override
     def close(self) -> None:
+        self._broken_off = False
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
