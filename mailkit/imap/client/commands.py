@@ -240,11 +240,16 @@ def nstring8(value: bytes | None) -> Part:
     return Literal(value, binary=True) if b"\0" in value else quoted(value)
 
 
-def flag_list(flags: Iterable[str]) -> bytes:
+def flag_list(flags: str | Iterable[str]) -> bytes:
     """
+    :param flags: a text is one flag.
     :raises ValueError: one is no flag.
     """
-    return b"(" + b" ".join(_flag(each) for each in flags) + b")"
+    return b"(" + b" ".join(_flag(each) for each in _several(flags)) + b")"
+
+
+def _several(names: str | Iterable[str]) -> Iterable[str]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _flag(flag: str) -> bytes:
@@ -254,10 +259,13 @@ def _flag(flag: str) -> bytes:
     return name
 
 
-def label_list(labels: Iterable[str]) -> list[Part]:
-    """Labels as Gmail has them: those of the system like flags, others like names of mailboxes."""
+def label_list(labels: str | Iterable[str]) -> list[Part]:
+    """Labels as Gmail has them: those of the system like flags, others like names of mailboxes.
+
+    :param labels: a text is one label.
+    """
     parts: list[Part] = []
-    for label in labels:
+    for label in _several(labels):
         system = label.startswith("\\") and _ATOM.fullmatch(label[1:].encode("utf-8"))
         parts += [b" " if parts else b"(", label.encode("ascii") if system else mailbox(label)]
     return [*(parts or [b"("]), b")"]
@@ -268,7 +276,7 @@ def fetch_items(items: str | Iterable[str]) -> tuple[str, ...]:
 
     :raises ValueError: one is none.
     """
-    found = (items,) if isinstance(items, str) else tuple(items)
+    found = tuple(_several(items))
     for item in found:
         if _FETCH_ITEM.fullmatch(item) is None:
             raise ValueError(f"not a data item of FETCH: {item!r}")

@@ -69,6 +69,7 @@ class NewMessage:
 
     :param content: octets with CRLF as line ends, a spool or fetched content, or a binary file that
         can seek.
+    :param flags: a text is one flag.
     :param internal_date: seconds since the epoch; None for now.
     :param binary: it may hold NUL; needs BINARY (RFC 3516).
     :param annotations: need ANNOTATE-EXPERIMENT-1 (RFC 5257).
@@ -77,7 +78,7 @@ class NewMessage:
     def __init__(
         self,
         content: Source,
-        flags: Iterable[str] = (),
+        flags: str | Iterable[str] = (),
         internal_date: int | None = None,
         *,
         binary: bool = False,
@@ -85,7 +86,7 @@ class NewMessage:
     ) -> None:
         self._annotations = tuple(annotations)
         self._content = content
-        self._flags = tuple(flags)
+        self._flags = (flags,) if isinstance(flags, str) else tuple(flags)
         self._date = internal_date
         self._binary = binary
 

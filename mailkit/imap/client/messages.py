@@ -306,13 +306,14 @@ class MessageCommands(MetadataCommands):
         self,
         messages: SetLike,
         operation: FlagOp,
-        flags: Iterable[str],
+        flags: str | Iterable[str],
         *,
         silent: bool = False,
         unchanged_since: int | None = None,
     ) -> StoreAnswer:
         """Change flags.
 
+        :param flags: a text is one flag.
         :param silent: the server need not tell the new flags.
         :param unchanged_since: leave messages of a higher modification sequence alone (CONDSTORE).
         """
@@ -320,7 +321,7 @@ class MessageCommands(MetadataCommands):
         return await self._store(messages, [item, b" ", flag_list(flags)], unchanged_since)
 
     async def store_labels(
-        self, messages: SetLike, operation: FlagOp, labels: Iterable[str]
+        self, messages: SetLike, operation: FlagOp, labels: str | Iterable[str]
     ) -> StoreAnswer:
         """Change labels (X-GM-EXT-1): ``\\Inbox``, ``\\Important``, or the name of one."""
         self._need("X-GM-EXT-1")

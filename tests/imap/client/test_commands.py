@@ -15,6 +15,7 @@ from mailkit.imap.client.commands import (
     astring,
     fetch_items,
     flag_list,
+    label_list,
     mailbox,
     pattern,
     quoted,
@@ -97,6 +98,9 @@ class StringTests(SynchronousTestCase):
 
     def test_flags(self) -> None:
         self.assertEqual(flag_list(["\\Seen", "$Junk"]), b"(\\Seen $Junk)")
+        # And not one for each letter.
+        self.assertEqual(flag_list("Work"), b"(Work)")
+        self.assertEqual(written(label_list("Work")), b"(Work)")
         for wrong in ("", "\\", "a b", "a\r\nb", "ü", "(", "\\*"):
             self.assertRaises(ValueError, flag_list, [wrong])
 

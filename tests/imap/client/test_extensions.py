@@ -138,7 +138,7 @@ class MessageTests(ExtensionTestCase):
         self.run_it(self.session.select("INBOX"))
 
     def test_replacing(self) -> None:
-        new = NewMessage(b"Subject: new\r\n\r\n", ["\\Seen"])
+        new = NewMessage(b"Subject: new\r\n\r\n", "\\Seen")
         found = self.run_it(self.session.replace(2, "INBOX", new))
         self.assertEqual(list(found.uids), [6])
         self.assertEqual(self.run_it(self.session.search()), [1, 3, 4, 5, 6])
