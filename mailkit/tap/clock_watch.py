@@ -3,6 +3,9 @@
 Twisted's timers go by the clock of the day. One that is set back by an hour makes each of them an hour
 late, and nothing that would notice it happens in a server without mail: the queue is not looked
 through, and an attempt at a server that hangs does not end.
+
+Steps of up to a minute (``CLOCK_SLACK``) are left alone. The parent of several workers and the process that
+keeps their store have no watch: what they wait for may come as much later.
 """
 
 from __future__ import annotations
