@@ -16,8 +16,10 @@ from mailkit.store.sqlite.log import SPOOL_RESERVE, Location, SegmentLog
 from mailkit.store.sqlite.records import (
     BODY,
     RECORD_HEADER_SIZE,
+    checksum_of,
     decode_header,
     encode_header,
+    is_record_of,
 )
 from mailkit.store.sqlite.segments import (
     Marking,
@@ -65,6 +67,15 @@ class RecordTests(SynchronousTestCase):
         data = bytearray(encode_header(BODY, b"", 0, 0, 1, 1))
         data[4] = 9
         self.assertIn("version 9", str(self.assertRaises(StoreCorrupt, decode_header, data)))
+
+    def test_another_message_of_the_same_length_in_its_place(self) -> None:
+        data = b"?" + encode_header(BODY, b"[]", 5, 77, 3, 1, MARKER)
+        self.assertEqual(checksum_of(data, 1, 3, 5), 77)
+        self.assertTrue(is_record_of(data, 1, 3, 5))
+        for offset, number, length in ((1, 4, 5), (1, 3, 6), (0, 3, 5), (-1, 3, 5)):
+            self.assertFalse(is_record_of(data, offset, number, length))
+            with self.assertRaises(StoreCorrupt):
+                checksum_of(data, offset, number, length)
 
 
 class SegmentLogTests(SynchronousTestCase):
