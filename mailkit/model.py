@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from mailkit._typing import override
 from mailkit.annotations import Annotation
@@ -426,6 +427,45 @@ class Envelope:
     trusted: bool = False
     #: The Date of the message is ours, as its sender has given none (RFC 6409 section 8.2).
     date_added: bool = False
+
+
+def normal_envelope(envelope: Envelope) -> Envelope:
+    """An envelope that a program may have written, with the types that its fields have.
+
+    A time with a fraction, such as ``time.time() + 3600``, is rounded up to a whole second, a list of
+    solicitation classes is a tuple, and what ``notify`` lists is a frozenset.
+
+    :returns: another envelope, or the same where nothing changes.
+    :raises ValueError: ``hold_until`` or the deadline of ``deliver_by`` is no number, or before
+        :data:`MIN_TIME` or behind :data:`MAX_TIME`.
+    """
+    changes: dict[str, Any] = {}
+    if envelope.hold_until is not None:
+        changes["hold_until"] = _whole_seconds("hold_until", envelope.hold_until)
+    by = envelope.deliver_by
+    if isinstance(by, DeliverBy):
+        deadline = _whole_seconds("the deadline of deliver_by", by.deadline)
+        changes["deliver_by"] = by._replace(deadline=deadline)
+    if isinstance(envelope.solicitation, list):
+        changes["solicitation"] = tuple(envelope.solicitation)
+    if any(_lists_words(each) for each in envelope.recipients):
+        changes["recipients"] = [
+            replace(each, notify=frozenset(each.notify or ())) if _lists_words(each) else each
+            for each in envelope.recipients
+        ]
+    return replace(envelope, **changes) if changes else envelope
+
+
+def _whole_seconds(name: str, value: object) -> int:
+    if not isinstance(value, (int, float)) or not MIN_TIME <= value <= MAX_TIME:
+        raise ValueError(f"{name} is seconds since the epoch, not {value!r:.50}")
+    return math.ceil(value)
+
+
+def _lists_words(recipient: Recipient) -> bool:
+    """Whether its ``notify`` is of words, but no frozenset."""
+    words: object = getattr(recipient, "notify", None)
+    return isinstance(words, (set, list, tuple)) and all(isinstance(each, str) for each in words)
 
 
 class Outcome(NamedTuple):

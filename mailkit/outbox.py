@@ -23,7 +23,7 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from mailkit.model import MAX_TIME, Envelope
+from mailkit.model import MAX_TIME, Envelope, normal_envelope
 from mailkit.store.envelopes import dump_envelope, dump_recipient, load_envelope, load_recipient
 
 #: The table, and what is told of it by NOTIFY of PostgreSQL.
@@ -92,7 +92,8 @@ def create_table(connection: Any) -> None:
 def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     """Have a message sent when the caller commits.
 
-    :param envelope: such as :func:`mailkit.smtp.client.make_envelope` makes.
+    :param envelope: such as :func:`mailkit.smtp.client.make_envelope` makes, as
+        :func:`mailkit.model.normal_envelope` takes it.
     :param message: header and body, with CRLF line ends.
     :returns: its key, by which the queue knows it.
     :raises ValueError: there are no recipients, the envelope has what none can have, or more than
@@ -101,6 +102,7 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     """
     if not isinstance(message, bytes):
         raise TypeError(f"a message is octets, not {type(message).__name__}")
+    envelope = normal_envelope(envelope)
     _check(envelope)
     text = dump(envelope)
     check_size(len(message), len(text))

@@ -22,14 +22,14 @@ from twisted.logger import Logger
 from mailkit.errors import MailError
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
-from mailkit.model import Envelope, LocalDelivery, Recipient
+from mailkit.model import Envelope, LocalDelivery, Recipient, normal_envelope
 from mailkit.queue.clock_steps import ClockSteps
 from mailkit.queue.dispatch import BATCH, TROUBLE_INTERVAL, Dispatcher
 from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
-from mailkit.queue.schedule import FindSchedule, Schedule, Schedules, check_times
+from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, with_error
 from mailkit.queue.unreachable import PAUSE, PutOff, UnreachableDomains
@@ -215,12 +215,12 @@ class QueueManager:
     ) -> Queued:
         """Queue a message, and put it into mailboxes in the same step; durable on return.
 
+        :param outgoing: their envelopes as :func:`mailkit.model.normal_envelope` takes them.
         :raises StoreFull: or LimitExceeded: too much waits already.
         :raises MailError: nothing was queued.
         :raises ValueError: a time in an envelope is none; nothing was queued.
         """
-        for each in outgoing:
-            check_times(each.envelope)
+        outgoing = [each._replace(envelope=normal_envelope(each.envelope)) for each in outgoing]
         await self._guard.check(message.size, [each.envelope for each in outgoing])
         message_id = read_message_id(message)
         new = [self._new_message(each, message_id) for each in outgoing]

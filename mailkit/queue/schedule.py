@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mailkit.model import MAX_TIME, MIN_TIME, Envelope
+from mailkit.model import Envelope
 from mailkit.queue.values import QueuedMessage
 from mailkit.wire.domains import canonical_domain
 
@@ -64,22 +64,6 @@ class Schedule:
         """
         time = now + max(1, round(self.delay(attempts, draw)))
         return min(time, expires) if expires > now else time
-
-
-def check_times(envelope: Envelope) -> None:
-    """Whether the queue can reckon with the times of an envelope, which any program may have set.
-
-    :raises ValueError: one is no whole number of seconds, or too far away.
-    """
-    if envelope.hold_until is not None:
-        _check_time("hold_until", envelope.hold_until)
-    if envelope.deliver_by is not None:
-        _check_time("the deadline of deliver_by", envelope.deliver_by.deadline)
-
-
-def _check_time(name: str, value: object) -> None:
-    if not isinstance(value, int) or not MIN_TIME <= value <= MAX_TIME:
-        raise ValueError(f"{name} is whole seconds since the epoch, not {value!r:.50}")
 
 
 #: Finds the schedule of a message to a domain.

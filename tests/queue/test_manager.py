@@ -181,16 +181,8 @@ class SendingTests(QueueTestCase):
         self.assertEqual(status_fields(failed)[1]["Status"], "5.4.7")
 
     async def test_times_that_are_none(self) -> None:
-        for value in (
-            math.inf,
-            math.nan,
-            1.5,
-            10**30,
-            -(10**30),
-            MIN_TIME - 1,
-            MAX_TIME + 1,
-            "1700000000",
-        ):
+        numbers = (math.inf, math.nan, 1e300, 10**30, -(10**30))
+        for value in (*numbers, MIN_TIME - 1, MAX_TIME + 1, MAX_TIME + 0.5, "1700000000"):
             held = queue_envelope("eve@example.net", hold_until=value)
             limited = queue_envelope("eve@example.net", deliver_by=DeliverBy(cast(int, value), "R"))
             for envelope in (held, limited):
@@ -203,6 +195,13 @@ class SendingTests(QueueTestCase):
         await self.submit("joe@example.net", hold_until=MAX_TIME)
         ((recipient,),) = [each.recipients for each in await self.waiting()]
         self.assertEqual(recipient.next_time, MAX_TIME)
+
+    async def test_fractions_of_times_are_rounded_up(self) -> None:
+        by = DeliverBy(cast(int, START + 199.25), "R")
+        await self.submit("eve@example.net", hold_until=START + 99.25, deliver_by=by)
+        (found,) = await self.waiting()
+        times = found.envelope.hold_until, found.envelope.deliver_by, found.expires
+        self.assertEqual(repr(times), repr((START + 100, DeliverBy(START + 200, "R"), START + 200)))
 
     async def test_hold_until(self) -> None:
         await self.submit("eve@example.net", hold_until=START + 3600)
