@@ -19,6 +19,7 @@ from mailkit.interfaces import IMailbox, IMailStore, IQueueingStore
 from mailkit.model import AppendMessage, Envelope, Recipient
 from mailkit.queue.values import QueuedRecipient, RecipientState, Report, Update
 from mailkit.spool import Spool
+from mailkit.store import naming
 from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.store.memory_queue import MemoryQueue
@@ -191,7 +192,18 @@ FAULTS: list[tuple[type, str, Any, str, str]] = [
         "list_mailboxes",
         wrap(MemoryAccount.list_mailboxes, lambda found: [found[0], *found[:0:-1]]),
         "test_what_is_listed_can_be_opened",
-        "sorted by name",
+        "not sorted by name",
+    ),
+    (
+        MemoryAccount,
+        "list_mailboxes",
+        wrap(
+            MemoryAccount.list_mailboxes,
+            # As they were made: mailbox_id is F and a number.
+            lambda found: sorted(found, key=lambda info: int(info.mailbox_id[1:])),
+        ),
+        "test_what_is_listed_can_be_opened",
+        "not sorted by name",
     ),
     (
         MemoryAccount,
@@ -319,13 +331,39 @@ class FaultTests(SynchronousTestCase):
         """A wide space, a joiner, a space that does not break: none ends a line or controls anything."""
 
         async def elsewhere(account: Any, name: str, special_use: str | None = None) -> None:
-            await create(account, "Z\u3000b/c\u200dd/e\u00a0f")
+            if name == "Work/Reports":
+                await create(account, "Z\u3000b/c\u200dd/e\u00a0f")
 
         create = MemoryAccount.create_mailbox
         test = "test_what_is_listed_can_be_opened"
         self.assertEqual(
             self.spoilt(MemoryAccount, "create_mailbox", elsewhere, MemoryStoreTests, test), ""
         )
+
+    def test_any_order_by_name(self) -> None:
+        """Capitals before all or among the rest, levels taken one by one or not; what is below INBOX."""
+
+        async def elsewhere(account: Any, name: str, special_use: str | None = None) -> None:
+            if name == "Work/Reports":
+                for each in ("a", "Drafts-old", "Drafts/x", "drafts", "INBOX/z"):
+                    await create(account, each)
+
+        create = MemoryAccount.create_mailbox
+        self.addCleanup(self.patch(MemoryAccount, "create_mailbox", elsewhere).restore)
+        test = "test_what_is_listed_can_be_opened"
+        for key in (
+            naming.sort_key,
+            lambda name: name,
+            lambda name: name.casefold(),
+            lambda name: name.split("/"),
+        ):
+
+            def order(found: Any, key: Any = key) -> Any:
+                return [found[0], *sorted(found[1:], key=lambda info: key(info.name))]
+
+            ordered = wrap(MemoryAccount.list_mailboxes, order)
+            told = self.spoilt(MemoryAccount, "list_mailboxes", ordered, MemoryStoreTests, test)
+            self.assertEqual(told, "")
 
     def test_messages_are_closed(self) -> None:
         """:func:`spooled` leaves that to whoever calls it."""

@@ -17,7 +17,11 @@ class IMailAccount(Interface):
     name: str = Attribute("""Canonical name, usually the full address.""")
 
     def list_mailboxes() -> Awaitable[Sequence[MailboxInfo]]:
-        """All mailboxes, sorted by name, INBOX first, non-selectable names included."""
+        """All mailboxes, sorted by name, INBOX first, non-selectable names included.
+
+        Any order by name will do, with or without regard to letter case, level by level or not:
+        clients are shown it.
+        """
 
     def open_mailbox(name: str) -> Awaitable[IMailbox]:
         """The mailbox of that name; may be the same object for several callers.
