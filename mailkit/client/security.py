@@ -104,6 +104,12 @@ class TLSPolicy:
         return self.mode not in (TLSMode.NONE, TLSMode.OPPORTUNISTIC)
 
 
+def check_policy(tls: object) -> None:
+    """:raises TypeError: it is none, though settings have it for one."""
+    if not isinstance(tls, TLSPolicy):
+        raise TypeError(f"tls is a TLSPolicy, such as TLSPolicy.verified(): {tls!r}")
+
+
 def _fingerprint(value: str | bytes) -> bytes:
     """:raises ValueError: it is none."""
     if isinstance(value, str):

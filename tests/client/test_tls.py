@@ -22,6 +22,9 @@ from mailkit.client.chains import check_chain
 from mailkit.client.errors import TLSFailed
 from mailkit.client.security import TLSPolicy
 from mailkit.client.tls import connection_creator
+from mailkit.imap import client as imap
+from mailkit.pop3 import client as pop3
+from mailkit.smtp import client as smtp
 from tests.certificates import Identity, authority, make_identity
 
 reactor: Any = _reactor
@@ -131,6 +134,14 @@ class NameTests(TestCase):
 
     async def test_an_authority_that_is_not_trusted(self) -> None:
         await self.check_refused(SSL.Error, make_identity([NAME]), NAME)
+
+
+class PolicyTests(SynchronousTestCase):
+    def test_what_is_no_policy(self) -> None:
+        policy: Any = None
+        for protocol in (smtp, imap, pop3):
+            with self.assertRaisesRegex(TypeError, "tls is a TLSPolicy, such as .*: None"):
+                protocol.ClientSettings(tls=policy)
 
 
 class ChainTests(SynchronousTestCase):

@@ -48,6 +48,13 @@ _ALL = All()
 _OPERATIONS = {FlagOp.ADD: "+FLAGS", FlagOp.REMOVE: "-FLAGS", FlagOp.REPLACE: "FLAGS"}
 
 
+def _data_item(operation: FlagOp) -> str:
+    """The data item of STORE."""
+    if not isinstance(operation, FlagOp):
+        raise TypeError(f"operation is a FlagOp: {operation!r}")
+    return _OPERATIONS[operation]
+
+
 @dataclass
 class StoreAnswer:
     """What came of STORE."""
@@ -317,15 +324,15 @@ class MessageCommands(MetadataCommands):
         :param silent: the server need not tell the new flags.
         :param unchanged_since: leave messages of a higher modification sequence alone (CONDSTORE).
         """
-        item = (_OPERATIONS[operation] + (".SILENT" if silent else "")).encode("ascii")
+        item = (_data_item(operation) + (".SILENT" if silent else "")).encode("ascii")
         return await self._store(messages, [item, b" ", flag_list(flags)], unchanged_since)
 
     async def store_labels(
         self, messages: SetLike, operation: FlagOp, labels: str | Iterable[str]
     ) -> StoreAnswer:
         """Change labels (X-GM-EXT-1): ``\\Inbox``, ``\\Important``, or the name of one."""
+        item = _data_item(operation).replace("FLAGS", "X-GM-LABELS").encode("ascii")
         self._need("X-GM-EXT-1")
-        item = _OPERATIONS[operation].replace("FLAGS", "X-GM-LABELS").encode("ascii")
         return await self._store(messages, [item, b" ", *label_list(labels)], None)
 
     async def store_annotations(

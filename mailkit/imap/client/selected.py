@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 
+from mailkit._typing import override
 from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.reader import RESPONSE_LIMITS, ResponseLimits
 from mailkit.imap.client.responses import Typed
@@ -45,6 +46,11 @@ class Selected:
         #: SELECT is not answered yet.
         self.opening = True
         self._reset()
+
+    @override
+    def __repr__(self) -> str:
+        end = ", read-only" if self.read_only else ""
+        return f"<Selected {self.name!r}: {self.exists} messages{end}>"
 
     def _reset(self) -> None:
         self.recent = 0

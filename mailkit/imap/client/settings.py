@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mailkit.client.security import TLSInfo, TLSPolicy
+from mailkit.client.security import TLSInfo, TLSPolicy, check_policy
 from mailkit.imap.client.reader import RESPONSE_LIMITS, ResponseLimits
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
@@ -56,6 +56,9 @@ class ClientSettings:
     limits: ResponseLimits = RESPONSE_LIMITS
     #: Commands that are sent before the first of them is answered.
     max_pipelined: int = 100
+
+    def __post_init__(self) -> None:
+        check_policy(self.tls)
 
 
 @dataclass

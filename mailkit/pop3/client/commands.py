@@ -53,8 +53,11 @@ def make_command(name: str, *arguments: str | int | bytes) -> Command:
 
 def message_number(number: int) -> int:
     """
+    :raises TypeError: it is no number.
     :raises ValueError: no message has that number.
     """
+    if not isinstance(number, int):
+        raise TypeError(f"a message number is an int: {number!r}")
     if not 0 < number < 10**10:
         raise ValueError(f"message numbers begin at 1: {number}")
     return number

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mailkit.client.security import TLSInfo, TLSPolicy
+from mailkit.client.security import TLSInfo, TLSPolicy, check_policy
 from mailkit.pop3.client.reader import RESPONSE_LIMITS, ResponseLimits
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
@@ -62,6 +62,9 @@ class ClientSettings:
     max_pipelined: int = 50
     #: Where files of large messages are made; the system's place for such when None.
     directory: str | None = None
+
+    def __post_init__(self) -> None:
+        check_policy(self.tls)
 
 
 @dataclass

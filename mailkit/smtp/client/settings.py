@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from mailkit.client.security import TLSPolicy
+from mailkit.client.security import TLSPolicy, check_policy
 from mailkit.smtp.client.replies import REPLY_LIMITS, ReplyLimits
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
@@ -75,6 +75,7 @@ class ClientSettings:
     bare_line_ends: BareLineEnds = "normalise"
 
     def __post_init__(self) -> None:
+        check_policy(self.tls)
         if self.max_recipients < 1 or self.chunk_size < 1:
             raise ValueError("max_recipients and chunk_size are at least 1")
         if self.bare_line_ends not in ("normalise", "keep", "refuse"):

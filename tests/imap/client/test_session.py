@@ -193,6 +193,18 @@ class SessionTests(SynchronousTestCase):
         )
         client.run(client.session.store(Numbers(2), FlagOp.REPLACE, [], silent=True))
         self.assertEqual(client.run(client.session.search("SEEN")), [1])
+        operation: Any = "+"
+        for change in (client.session.store, client.session.store_labels):
+            with self.assertRaisesRegex(TypeError, "operation is a FlagOp: '\\+'"):
+                client.run(change("1", operation, "mine"))
+
+    def test_the_selected_mailbox_in_a_log(self) -> None:
+        client = self.client(b"x", b"y")
+        shown = repr(client.session.selected)
+        self.assertEqual(shown, "<Selected 'INBOX': 2 messages>")
+        client.run(client.session.select("INBOX", read_only=True))
+        shown = repr(client.session.selected)
+        self.assertEqual(shown, "<Selected 'INBOX': 2 messages, read-only>")
 
     def test_append(self) -> None:
         client = self.client()

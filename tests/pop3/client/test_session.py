@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -99,6 +100,9 @@ class OurServerTests(SynchronousTestCase):
         self.assertRaises(Refused, wire.run, anext(session.stream(9)))
         self.assertRaises(ValueError, wire.run, session.retr(0))
         self.assertRaises(ValueError, wire.run, session.top(1, -1))
+        number: Any = "1"
+        with self.assertRaisesRegex(TypeError, "a message number is an int: '1'"):
+            wire.run(session.retr(number))
 
     def test_many_messages(self) -> None:
         async def fetch(*numbers: int) -> list[Retrieved]:
