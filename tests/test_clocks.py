@@ -44,9 +44,10 @@ class SetClockTests(SynchronousTestCase):
         self.patch(protocol, "steady_seconds", steady_of)
 
     def set_back(self, seconds: float) -> None:
+        before = self.clock.seconds()
         self.clock.set_back(seconds)
         if seconds > 0:
-            ClockWatch(self.clock).hurry(seconds)
+            ClockWatch(self.clock).hurry(seconds, before)
 
     def advance(self, seconds: int) -> None:
         self.clock.pump([1] * seconds)

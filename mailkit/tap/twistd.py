@@ -140,8 +140,7 @@ class TwistdService(MailService):
     @override
     def stopService(self) -> Deferred[None]:
         self._hangups()
-        self._clock_watch.stop()
-        return super().stopService()
+        return self._clock_watch.stop_behind(super().stopService())
 
     async def _tell_of_no_accounts(self) -> None:
         """Help who has forgotten them: all mail and every login would be refused."""
@@ -160,7 +159,10 @@ class StoreKeeper(Service):
     """Opens the store before the workers do, so that its changes are made here: beside clients' commands
     they would wait for these, as would all other workers."""
 
-    def __init__(self, options: MailOptions) -> None:
+    def __init__(self, options: MailOptions, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._clock_watch = ClockWatch(reactor)
         self._store_name = options["store"]
         self._opener = parse_store(self._store_name, parse_sharing(options))
         self._place = options.place
@@ -179,21 +181,25 @@ class StoreKeeper(Service):
                 self._store = self._opener()
             except (MailError, SettingError, OSError) as error:
                 raise StartError("store", self._store_name, str(error)) from error
+        self._clock_watch.start()
         use_large_pages()
 
     @override
     def stopService(self) -> Deferred[None]:
         store, self._store = self._store, None
-        return succeed(None) if store is None else Deferred.fromCoroutine(store.close())
+        closed = succeed(None) if store is None else Deferred.fromCoroutine(store.close())
+        return self._clock_watch.stop_behind(closed)
 
 
 class TwistdWorkers(WorkersService):
     """Workers of a mail service; ends twistd with one readable line when it cannot start."""
 
-    def __init__(self, options: MailOptions) -> None:
+    def __init__(self, options: MailOptions, reactor: Any = None) -> None:
         ports = [(name, endpoint) for name, _, endpoint in options.list_endpoints()]
-        super().__init__(options.workers, _plan(options), ports, sends=_sends_apart(options))
+        sends = _sends_apart(options)
+        super().__init__(options.workers, _plan(options), ports, reactor, sends=sends)
         self._place = options.place
+        self._clock_watch = ClockWatch(self._reactor)
         atexit.register(self.exit_if_failed)
 
     @override
@@ -206,6 +212,11 @@ class TwistdWorkers(WorkersService):
     def startService(self) -> None:
         with readable_errors(self._place):
             super().startService()
+        self._clock_watch.start()
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        return self._clock_watch.stop_behind(super().stopService())
 
 
 class SendingProcess(Service):
