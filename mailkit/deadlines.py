@@ -10,6 +10,9 @@ from twisted.logger import Logger
 
 from mailkit.clocks import steady_seconds
 
+#: Seconds by which a timer may be late: the clocks of the day and of durations drift apart.
+_SLACK = 0.1
+
 
 class Waiting(Protocol):
     """What has a deadline."""
@@ -36,7 +39,6 @@ class Deadlines:
         # By the second of their deadlines, in the order of arrival.
         self._waiting: dict[int, dict[Waiting, None]] = {}
         self._timer: IDelayedCall | None = None
-        self._timer_second = 0
 
     def add(self, member: Waiting, when: float) -> int:
         """Tell a member at that time, by :attr:`seconds`; gives the second in which it is."""
@@ -46,8 +48,10 @@ class Deadlines:
             members[member] = None
             return second
         self._waiting[second] = {member: None}
-        if self._timer is None or second < self._timer_second:
-            self._set_timer(second)
+        # By what is left, as the clock of the day may have been set back since the timer was set.
+        left = second - self.seconds()
+        if self._timer is None or self._timer.getTime() - self._clock.seconds() > left + _SLACK:
+            self._set_timer(min(self._waiting))
         return second
 
     def remove(self, member: Waiting, second: int) -> None:
@@ -70,7 +74,6 @@ class Deadlines:
         self.stop_timer()
         delay = max(0.0, second - self.seconds())
         self._timer = self._clock.callLater(delay, self._fire)
-        self._timer_second = second
 
     def _fire(self) -> None:
         self._timer = None

@@ -97,3 +97,61 @@ class SetClockTests(SynchronousTestCase):
             self.advance(2)
             self.failureResultOf(reading, TimedOut)
             self.assertAlmostEqual(channel.now(), self.clock.seconds())
+
+    def test_a_server_that_ends_no_login(self) -> None:
+        for seconds in HOUR, -HOUR:
+            channel = TwistedChannel(self.clock)
+            waiting = Deferred.fromCoroutine(channel.waiter().wait(300.0))
+            self.advance(5)
+            self.set_back(seconds)
+            self.advance(294)
+            self.assertNoResult(waiting)
+            self.advance(2)
+            self.failureResultOf(waiting, TimedOut)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class UnwatchedClockTests(SynchronousTestCase):
+    """The clock of the day is set back, and nobody hurries the timers."""
+
+    def setUp(self) -> None:
+        self.clock = DayClock()
+        self.patch(deadlines, "steady_seconds", steady_of)
+        self.patch(protocol, "steady_seconds", steady_of)
+
+    def test_the_next_member_mends_the_deadlines(self) -> None:
+        told: list[str] = []
+        waiting = Deadlines(self.clock)
+
+        class Member:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def deadline_reached(self) -> None:
+                told.append(self.name)
+
+        waiting.add(Member("old"), waiting.seconds() + 10)
+        self.clock.set_back(HOUR)
+        self.clock.pump([1] * 5)
+        waiting.add(Member("new"), waiting.seconds() + 60)
+        self.clock.pump([1] * 5)
+        self.assertEqual(told, ["old"])
+        self.clock.pump([1] * 54)
+        self.assertEqual(told, ["old"])
+        self.clock.pump([1] * 2)
+        self.assertEqual(told, ["old", "new"])
+
+    def test_the_next_reply_mends_the_channel(self) -> None:
+        channel = TwistedChannel(self.clock)
+        transport: Any = StringTransport()
+        transport.setTcpNoDelay = lambda enabled: None
+        channel.makeConnection(transport)
+        first = Deferred.fromCoroutine(channel.read(30.0))
+        self.clock.set_back(HOUR)
+        channel.dataReceived(b"reply")
+        self.successResultOf(first)
+        second = Deferred.fromCoroutine(channel.read(60.0))
+        self.clock.pump([1] * 59)
+        self.assertNoResult(second)
+        self.clock.pump([1] * 2)
+        self.failureResultOf(second, TimedOut)

@@ -86,8 +86,6 @@ class TwistedChannel(BufferedChannel, Protocol):
         self._limits: dict[str, float] = {}
         #: One for all of them: it is not set anew for each reply that comes in time.
         self._timer: Any = None
-        #: When it is to come.
-        self._timer_limit = 0.0
         self._shaken = False
 
     # What Twisted calls.
@@ -199,7 +197,7 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     def waiter(self) -> Waiter:
-        return _TwistedWaiter(self._clock)
+        return _TwistedWaiter(self._clock, self._seconds)
 
     @override
     async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
@@ -299,9 +297,10 @@ class TwistedChannel(BufferedChannel, Protocol):
         """
         waiting: Deferred[bool] = Deferred()
         setattr(self, name, waiting)
-        limit = self._limits[name] = self._seconds() + timeout
-        if self._timer is None or self._timer_limit > limit:
-            self._set_timer(limit)
+        self._limits[name] = self._seconds() + timeout
+        # By what is left, as the clock of the day may have been set back since the timer was set.
+        if self._timer is None or self._timer.getTime() - self._clock.seconds() > timeout + _SLACK:
+            self._set_timer(min(self._limits.values()))
         try:
             late = await waiting
         finally:
@@ -318,7 +317,6 @@ class TwistedChannel(BufferedChannel, Protocol):
     def _set_timer(self, time: float) -> None:
         self._end_timer()
         self._timer = self._clock.callLater(max(0.0, time - self._seconds()), self._look)
-        self._timer_limit = time
 
     def _look(self) -> None:
         """End what has waited for too long."""
@@ -332,10 +330,13 @@ class TwistedChannel(BufferedChannel, Protocol):
 
 
 class _TwistedWaiter(Waiter):
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, seconds: Callable[[], float]) -> None:
         self._clock = clock
+        # By a clock that nobody sets.
+        self._seconds = seconds
         self._fired = False
         self._waiting: Deferred[None] | None = None
+        self._timer: Any = None
 
     @property
     @override
@@ -353,19 +354,29 @@ class _TwistedWaiter(Waiter):
         if waiting is not None:
             waiting.callback(None)
 
+    def _look(self, limit: float) -> None:
+        left = limit - self._seconds()
+        if left > _SLACK:
+            # The clock of the day was set forward.
+            self._timer = self._clock.callLater(left, self._look, limit)
+        else:
+            self._end()
+
     @override
     async def wait(self, timeout: float | None = None) -> None:
         if self._fired:
             return
         waiting: Deferred[None] = Deferred()
         self._waiting = waiting
-        call = self._clock.callLater(timeout, self._end) if timeout is not None else None
+        if timeout is not None:
+            self._timer = self._clock.callLater(timeout, self._look, self._seconds() + timeout)
         try:
             await waiting
         finally:
             self._waiting = None
-            if call is not None and call.active():
-                call.cancel()
+            timer, self._timer = self._timer, None
+            if timer is not None and timer.active():
+                timer.cancel()
         if not self._fired:
             raise TimedOut
 
