@@ -227,7 +227,7 @@ RULES = (
     ),
     Rule(
         "mailkit.smtp.client mailkit.smtp.client.*",
-        f"{PURE} mailkit.coroutines mailkit.client.* mailkit.smtp.client.*",
+        f"{PURE} mailkit.clocks mailkit.coroutines mailkit.client.* mailkit.smtp.client.*",
         "twisted zope.interface",
     ),
     Rule(
@@ -270,7 +270,8 @@ RULES = (
     ),
     Rule(
         "mailkit.store mailkit.store.*",
-        f"{CONTRACTS} {MIME} mailkit.pools mailkit.sockets mailkit.store mailkit.store.*",
+        f"{CONTRACTS} {MIME} mailkit.clocks mailkit.pools mailkit.sockets mailkit.store"
+        " mailkit.store.*",
         "twisted zope.interface",
     ),
     Rule("mailkit.auth.hmac_md5", "mailkit.auth"),
@@ -319,7 +320,7 @@ RULES = (
     ),
     Rule(
         "mailkit.auth mailkit.auth.*",
-        f"{CONTRACTS} mailkit.coroutines mailkit.guard mailkit.auth mailkit.auth.*",
+        f"{CONTRACTS} mailkit.clocks mailkit.coroutines mailkit.guard mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2 pyotp",
     ),
     Rule(
@@ -340,7 +341,8 @@ RULES = (
     ),
     Rule(
         "mailkit.queue.*",
-        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.deadlines mailkit.client.racing"
+        f"{CONTRACTS} {MIME} mailkit.clocks mailkit.coroutines mailkit.deadlines"
+        " mailkit.client.racing"
         " mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client mailkit.tcp",
         "twisted zope.interface",
     ),

@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mailkit.clocks import steady_seconds
 from mailkit.expiring import ExpiringMap
 from mailkit.smtp.client import ClientError, Session
 
@@ -63,6 +64,7 @@ class Pace:
         "_interval",
         "_most",
         "_next_time",
+        "_seconds",
         "_slow",
         "_timer",
         "_troubles",
@@ -75,11 +77,12 @@ class Pace:
         self._most = settings.max_connections
         self._interval = 60.0 / settings.rate if settings.rate else 0.0
         self._clock = clock
+        self._seconds = steady_seconds(clock)
         #: How many may be under way; what is behind the point counts for growth.
         self.window = min(FIRST_WINDOW, self._most)
         self.under_way = 0
-        #: When the next one may begin.
-        self._next_time = 0.0
+        #: When the next one may begin, by :attr:`_seconds`.
+        self._next_time = float("-inf")
         self._slow = False
         # Several may fail for one reason, which halves once: those that began before do not count.
         self._troubles = 0
@@ -135,7 +138,7 @@ class Pace:
         """
         if not self._waiting or self._waiting[0][0] is not link:
             return False
-        if self.under_way > int(self.window) or self._clock.seconds() < self._next_time:
+        if self.under_way > int(self.window) or self._seconds() < self._next_time:
             return False
         _, turn = self._waiting.pop(0)
         self._note_begin()
@@ -165,7 +168,7 @@ class Pace:
         self._look()
 
     def _is_free(self) -> bool:
-        return self.under_way < int(self.window) and self._clock.seconds() >= self._next_time
+        return self.under_way < int(self.window) and self._seconds() >= self._next_time
 
     def _take(self) -> None:
         self.under_way += 1
@@ -173,7 +176,7 @@ class Pace:
 
     def _note_begin(self) -> None:
         if self._interval:
-            self._next_time = self._clock.seconds() + self._interval
+            self._next_time = self._seconds() + self._interval
 
     def _look(self) -> None:
         """Let those begin who may."""
@@ -181,7 +184,7 @@ class Pace:
             self._take()
             _, turn = self._waiting.pop(0)
             turn.callback(None)
-        delay = self._next_time - self._clock.seconds()
+        delay = self._next_time - self._seconds()
         if self._waiting and delay > 0 and self._timer is None:
             self._timer = self._clock.callLater(delay, self._due)
 

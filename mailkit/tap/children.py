@@ -19,6 +19,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from mailkit._typing import override
+from mailkit.clocks import steady_seconds
 from mailkit.tap.child_log import read_event
 
 #: What a process is for: it serves clients, makes the store's changes alone, or sends what is queued.
@@ -118,7 +119,7 @@ class Child:
 
     def start(self) -> None:
         self._timer = None
-        self._begun = self._parent.reactor.seconds()
+        self._begun = steady_seconds(self._parent.reactor)()
         try:
             self._transport = self._parent.spawn(_ChildProcess(self), self._role)
         except OSError as error:
@@ -151,7 +152,7 @@ class Child:
 
     def _start_again(self) -> None:
         reactor = self._parent.reactor
-        if reactor.seconds() - self._begun > SETTLED:
+        if steady_seconds(reactor)() - self._begun > SETTLED:
             self._delay = FIRST_DELAY
         self._timer = reactor.callLater(self._delay, self.start)
         self._delay = min(self._delay * 2, MAX_DELAY)

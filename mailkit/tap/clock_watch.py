@@ -91,7 +91,7 @@ class ClockWatch:
             the clock was set back, comes too early by as much.
         """
         self.log.warn("the clock was set back by {back:.0f} seconds", back=back)
-        calls = [call for call in self._reactor.getDelayedCalls() if call.getTime() > before]
+        calls = [call for call in self._reactor.getDelayedCalls() if call.getTime() >= before]
         self._move(iter(sorted(calls, key=lambda call: call.getTime())), back, before)
 
     def _move(self, calls: Iterator[IDelayedCall], back: float, before: float) -> None:
@@ -99,7 +99,7 @@ class ClockWatch:
         some = list(islice(calls, MOVED_A_TURN))
         for call in some:
             # It may have come, or have been set anew, in the turns before.
-            if call.active() and call.getTime() > before:
+            if call.active() and call.getTime() >= before:
                 call.delay(-back)
         if some:
             self._more[calls] = self._reactor.callLater(0, self._move, calls, back, before)

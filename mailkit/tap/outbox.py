@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from mailkit import outbox
 from mailkit._typing import override
+from mailkit.clocks import steady_seconds
 from mailkit.errors import MailError, StoreUnavailable
 from mailkit.model import Envelope
 from mailkit.outbox import TABLE, Row
@@ -297,11 +298,12 @@ class OutboxMover:
         self._source = source
         self._submit = submit
         self._reactor = reactor
+        self._seconds = steady_seconds(reactor)
         self._pool = DaemonThreadPool(0, 1, "outbox")
         self._work: Deferred[None] | None = None
         self._trigger: Any = None
         self._running = False
-        #: Rows have failed, and are tried again from then on (``reactor.seconds``); otherwise, only
+        #: Rows have failed, and are tried again from then on (by :attr:`_seconds`); otherwise, only
         #: what is behind the last one that was looked at.
         self._again: float | None = None
         self._after = FIRST
@@ -370,11 +372,7 @@ class OutboxMover:
 
     async def _move_some(self) -> None:
         """Move what is listed in one go; wait where there is no more."""
-        again = (
-            not self._was_again
-            and self._again is not None
-            and self._reactor.seconds() >= self._again
-        )
+        again = not self._was_again and self._again is not None and self._seconds() >= self._again
         self._was_again = again
         after = FIRST if again else self._after
         ids: Sequence[int] = await self._in_thread(self._source.list_ids, after)
@@ -402,7 +400,7 @@ class OutboxMover:
     async def _note(self, failed: Sequence[_Failed]) -> None:
         """Rows have failed for now, which stops none of the others."""
         if self._again is None:
-            self._again = self._reactor.seconds() + TROUBLE_INTERVAL
+            self._again = self._seconds() + TROUBLE_INTERVAL
         # Mostly they have failed for one reason.
         first = failed[0]
         self.log.error(

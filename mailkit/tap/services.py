@@ -33,6 +33,7 @@ from mailkit.auth.certificates import CertificateNames
 from mailkit.auth.kerberos import KerberosAcceptor
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
+from mailkit.clocks import steady_seconds
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.guard import LoginGuard
@@ -478,10 +479,11 @@ class MailService(MultiService):
         """Wait until each connection has its answer and is gone; cut those that take too long."""
         for connection in self._connections():
             connection.shut_down()
-        give_up = self._reactor.seconds() + self.stop_timeout
+        seconds = steady_seconds(self._reactor)
+        give_up = seconds() + self.stop_timeout
         while (
             self._connections() or any(hooks.at_work for hooks in self._hook_sets())
-        ) and self._reactor.seconds() < give_up:
+        ) and seconds() < give_up:
             await deferLater(self._reactor, 0.02)
         for connection in self._connections():
             connection.abort()

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from mailkit.clocks import steady_seconds
 from mailkit.smtp.client.session import Session
 
 #: Seconds that a connection is kept for the next message.
@@ -35,6 +36,7 @@ class SessionPool:
         self._connect = connect
         self._fresh_time = fresh_time
         self._reactor = reactor
+        self._seconds = steady_seconds(reactor)
         self._idle_time = idle_time
         # Each with when it was used, the last one at the end.
         self._idle: list[tuple[Session, float]] = []
@@ -60,7 +62,7 @@ class SessionPool:
         return await self._connect()
 
     async def _is_alive(self, session: Session, used: float) -> bool:
-        if self._reactor.seconds() - used < self._fresh_time:
+        if self._seconds() - used < self._fresh_time:
             return not session.closed
         return await session.check()
 
@@ -71,7 +73,7 @@ class SessionPool:
         if session.exhausted or self._closed:
             Deferred.fromCoroutine(session.quit())
             return
-        self._idle.append((session, self._reactor.seconds()))
+        self._idle.append((session, self._seconds()))
         if self._timer is None:
             self._timer = self._reactor.callLater(self._most_idle, self._look)
 
@@ -82,7 +84,7 @@ class SessionPool:
     def _look(self) -> None:
         """End what has waited for long enough."""
         self._timer = None
-        now = self._reactor.seconds()
+        now = self._seconds()
         while self._idle:
             session, used = self._idle[0]
             left = used + self._most_idle - now

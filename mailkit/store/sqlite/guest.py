@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailkit._typing import override
+from mailkit.clocks import steady_seconds
 from mailkit.errors import MailError, StoreUnavailable
 from mailkit.store.sqlite.channel import Channel
 from mailkit.store.sqlite.codec import Codec, fingerprint
@@ -105,7 +106,8 @@ class Guest:
     def __init__(self, host: Host, connection: socket.socket, reluctance: float = 0.0) -> None:
         self._host = host
         self._reluctance = reluctance
-        # When we may become the owner, if there is none.
+        self._seconds = steady_seconds(host.reactor)
+        # When we may become the owner, if there is none; by :attr:`_seconds`.
         self._willing_from = 0.0
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Request] = {}
@@ -294,7 +296,7 @@ class Guest:
         self._link = None
         self._willing_from = 0.0
         if not link.said_goodbye:
-            self._willing_from = self._host.reactor.seconds() + self._reluctance
+            self._willing_from = self._seconds() + self._reluctance
         self._end_silence()
         asked, self._asked = self._asked, {}
         if link.said_goodbye and self._stopped is None:
@@ -317,7 +319,7 @@ class Guest:
     def _look(self) -> None:
         """Look for an owner, or become it."""
         self._timer = None
-        is_willing = self._host.reactor.seconds() >= self._willing_from
+        is_willing = self._seconds() >= self._willing_from
         if is_willing and self._host.take_over():
             self._cancel_timer()
             return
