@@ -34,6 +34,10 @@ from mailkit.store.sqlite.writer import Operation
 
 # Three identifiers mean an account, and their negatives.
 _ENTRIES_OF = "SELECT mailbox_id, identifier, rights FROM acl WHERE identifier IN (?,?,?,?,?,?)"
+_SHARED = (
+    "SELECT mailbox_id, identifier, rights FROM acl"
+    " UNION ALL SELECT id, NULL, NULL FROM account WHERE public"
+)
 _ENTRIES = "SELECT identifier, rights FROM acl WHERE mailbox_id = ? ORDER BY identifier"
 
 
@@ -107,6 +111,14 @@ def inherit_entries(
     if not rows or _count_entries(connection, account_id) + len(rows) > MAX_ACCOUNT_ENTRIES:
         return []
     return [put_entry(connection, mailbox_id, identifier, rights) for identifier, rights in rows]
+
+
+def digest_of_shared(connection: sqlite3.Connection) -> int:
+    """Another number, in this process, as soon as somebody may see other mailboxes of others."""
+    digest = 0
+    for row in connection.execute(_SHARED):
+        digest = hash((digest, row))
+    return digest
 
 
 def _count_entries(connection: sqlite3.Connection, account_id: int) -> int:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from mailkit._typing import override
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.access import digest_of_shared
 from mailkit.store.sqlite.compact import (
     MAX_VANISHED_ROWS,
     DropSegments,
@@ -106,6 +107,8 @@ class Maintenance:
         self._pruned = time.monotonic()
         # When another process changed the directory, as far as that was told.
         self._changed = last_change(core.directory)
+        # What others could see at the last such change; None before the first.
+        self._shared: int | None = None
         #: What puts it off, and when that was told.
         self._trouble = ""
         self._told = 0.0
@@ -152,8 +155,8 @@ class Maintenance:
             self._wake.wait(self._core.settings.maintenance_interval)
             self._wake.clear()
             requests, self._requests = self._requests, []
-            self.look_at_directory()
             try:
+                self.look_at_directory()
                 self._turn(bool(requests))
             except _Stopped as error:
                 self._answer(requests, error)
@@ -180,15 +183,21 @@ class Maintenance:
                 future.set_exception(error)
 
     def look_at_directory(self) -> None:
-        """Tell those who watch names when a command beside the server has changed the directory.
+        """Tell those who watch names when a command beside the server has changed what others see.
 
         It may have given or taken rights, or removed an account with what others have seen of it.
+        Each session with NOTIFY lists its mailboxes then: not for a new password.
         """
         changed = last_change(self._core.directory)
-        if changed != self._changed and not self._stopping:
-            if not 0 <= time.time() - changed <= SETTLED:
-                # Not before: the change may be at work still, and end within the same tick.
-                self._changed = changed
+        if changed == self._changed or self._stopping:
+            return
+        now = time.time()
+        shared = digest_of_shared(self._db)
+        if not 0 <= now - changed <= SETTLED:
+            # Not before: the change may be at work still, and end within the same tick.
+            self._changed = changed
+        if shared != self._shared:
+            self._shared = shared
             self._writer.tell({DIRECTORY, SHARED})
 
     def _turn(self, all_of_it: bool) -> None:
