@@ -60,7 +60,7 @@ MAX_ABANDONED = 16
 ABANDONED_SECONDS = 60.0
 
 _log = Logger()
-_UNCOUNTED = "a login whose client has gone was not counted"
+_NOT_ENDED = "a login whose client has gone did not end well"
 
 _REFUSED = (LoginFailed, AuthenticationFailed, AuthorizationFailed)
 
@@ -92,6 +92,7 @@ class LoginFactory(Factory):
         self._own_guard = LoginGuard()
         #: Logins that are judged though their clients have gone.
         self.abandoned: set[Deferred[Any]] = set()
+        self._stopped = False
         self.login_log = LoginLog()
         # What connections without TLS are offered, with passwords and without, by whom, and what
         # those of them say who can use SCRAM.
@@ -119,7 +120,12 @@ class LoginFactory(Factory):
         return getattr(self.portal, "guard", None) or self._own_guard
 
     @override
+    def startFactory(self) -> None:
+        self._stopped = False
+
+    @override
     def stopFactory(self) -> None:
+        self._stopped = True
         self.end_abandoned()
 
     def end_abandoned(self) -> None:
@@ -396,7 +402,7 @@ class LoginConnection(CompressingConnection):
         async def end() -> None:
             outcome = LoginOutcome.NONE
             abandoned.add(judging)
-            if len(abandoned) > MAX_ABANDONED:
+            if factory._stopped or len(abandoned) > MAX_ABANDONED:
                 judging.cancel()
             else:
                 judging.addTimeout(ABANDONED_SECONDS, clock)
@@ -417,7 +423,7 @@ class LoginConnection(CompressingConnection):
                 abandoned.discard(judging)
                 await factory.guard.settle(attempt, outcome, clock, answered=False)
 
-        run(end()).addErrback(lambda failure: _log.failure(_UNCOUNTED, failure))
+        run(end()).addErrback(lambda failure: _log.failure(_NOT_ENDED, failure))
 
     def _split_master(self, success: Success) -> Success:
         """A login by ``account*administrator`` as what it means."""

@@ -194,6 +194,22 @@ class HangingUpTests(SynchronousTestCase):
         self.assertEqual((len(self.factory.abandoned), len(self.clock.getDelayedCalls())), (0, 0))
         self.assertFalse(self.next_is_judged())
 
+    def test_whose_client_goes_after_the_last_port(self) -> None:
+        self.base.taken = 1000
+        self.factory.doStart()
+        connection, _ = self.log_in(b"secret")
+        self.factory.doStop()
+        with capturedLogs() as events:
+            connection.connectionLost(Failure(ConnectionError()))
+        told = [event["reason"] for event in events if "outcome" in event]
+        self.assertEqual((told, self.base.cancelled), (["hung-up"], 1))
+        self.assertEqual((len(self.factory.abandoned), len(self.clock.getDelayedCalls())), (0, 0))
+        # The port may be opened again.
+        self.factory.doStart()
+        self.base.taken = TAKEN
+        self.clock.advance(ABANDONED_SECONDS)
+        self.assertEqual(self.hang_up(b"secret", TAKEN / 2), [])
+
     def test_a_keeper_of_records_that_fails(self) -> None:
         records: Any = self.factory.guard._records
 
@@ -206,6 +222,6 @@ class HangingUpTests(SynchronousTestCase):
             connection.connectionLost(Failure(ConnectionError()))
             self.clock.advance(TAKEN)
         told = [event["log_format"] for event in events if "log_failure" in event]
-        self.assertEqual(told, ["a login whose client has gone was not counted"])
+        self.assertEqual(told, ["a login whose client has gone did not end well"])
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
         self.assertFalse(self.factory.abandoned)
