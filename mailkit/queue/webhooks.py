@@ -39,8 +39,8 @@ MAX_BACKLOG = 1_000_000
 TIMEOUT = 30.0
 #: Seconds after which an event is given up that nobody takes.
 LIFETIME = 3 * 86_400
-#: Events over that age that nobody takes, one behind the other: then all that are so old are given
-#: up at once, for nobody is there, and each would cost :data:`TIMEOUT`.
+#: Events over that age that get no answer at all, one behind the other: then all that are so old are
+#: given up at once, for nobody is there, and each would cost :data:`TIMEOUT`.
 MAX_GIVEN_UP = 50
 #: Events that are looked at in one step to be given up.
 _MAX_DROPPED = 1000
@@ -48,6 +48,8 @@ _MAX_DROPPED = 1000
 INTERVALS = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18_000.0)
 #: Seconds for which a receiver may ask to be left alone; then it is tried again all the same.
 MAX_PAUSE = INTERVALS[-1]
+#: What a receiver answers that may take events later (RFC 6585 section 4, RFC 9110 section 15.6.4).
+_BUSY = 429, 503
 #: Seconds after which is looked for what another process has done.
 LOOK_INTERVAL = 5.0
 #: Octets of a secret.
@@ -174,6 +176,16 @@ def _date(seconds: int) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+class _Problem(NamedTuple):
+    """Why an event was not taken."""
+
+    text: str
+    #: There was an answer.
+    answered: bool
+    #: The receiver asks to be left alone for a while.
+    busy: bool
+
+
 class _Refused(NamedTuple):
     """An event that was posted, and not taken."""
 
@@ -195,7 +207,9 @@ class _Receiver:
     failures: int = 0
     #: Seconds that it asks to be left alone.
     pause: float = 0.0
-    #: Events that were given up, with none between them that was taken.
+    #: When it began to be busy, with nothing taken since; None where it is not.
+    busy_since: float | None = None
+    #: Events that were given up without an answer, with none between them that got one.
     given_up: int = 0
 
 
@@ -300,20 +314,28 @@ class WebhookSender:
         pending = [event for event in events if event.id not in receiver.taken]
         refused: list[_Refused] = []
         given_up: list[_Refused] = []
-        while pending and not refused and self._running:
+        busy = False
+        while pending and not refused and not busy and self._running:
             part, pending = pending[:MAX_PARALLEL], pending[MAX_PARALLEL:]
-            for event, answer in zip(part, await self._post_part(receiver, part), strict=True):
-                if isinstance(answer, str) and not self._is_old(event):
-                    refused.append(_Refused(event, answer))
+            answers = await self._post_part(receiver, part)
+            if True in answers:
+                # It keeps pace as it can: that is no failure that goes on.
+                receiver.busy_since, receiver.failures = None, 0
+            for event, answer in zip(part, answers, strict=True):
+                if isinstance(answer, bool):
+                    receiver.taken.add(event.id)
+                    receiver.given_up = 0 if answer else receiver.given_up
+                    continue
+                busy = busy or answer.busy
+                if self._is_kept(receiver, event, answer):
+                    refused.append(_Refused(event, answer.text))
                     continue
                 receiver.taken.add(event.id)
-                if isinstance(answer, str):
-                    given_up.append(_Refused(event, answer))
-                    receiver.given_up += 1
-                elif answer:
-                    receiver.given_up = 0
+                given_up.append(_Refused(event, answer.text))
+                receiver.given_up = 0 if answer.answered else receiver.given_up + 1
         await self._acknowledge(receiver, events)
-        receiver.failures = receiver.failures + 1 if refused or given_up else 0
+        # What was given up holds nothing back.
+        receiver.failures = receiver.failures + 1 if refused or busy else 0
         if refused:
             self._tell(receiver, refused[0], "not taken", len(refused))
         if given_up:
@@ -321,11 +343,11 @@ class WebhookSender:
             if receiver.given_up >= MAX_GIVEN_UP:
                 count += await self._drop_old(receiver)
             self._tell(receiver, given_up[0], "given up, not taken", count)
-        return not refused
+        return not refused and not busy
 
     async def _post_part(
         self, receiver: _Receiver, part: Sequence[QueueEvent]
-    ) -> Sequence[bool | str]:
+    ) -> Sequence[bool | _Problem]:
         """Post some events at the same time; gives what :meth:`_post` says of each."""
         tasks = [Deferred.fromCoroutine(self._post(receiver, event)) for event in part]
         try:
@@ -363,6 +385,18 @@ class WebhookSender:
             if len(old) < _MAX_DROPPED:
                 return count
 
+    def _is_kept(self, receiver: _Receiver, event: QueueEvent, problem: _Problem) -> bool:
+        """Whether an event that was not taken is posted again."""
+        if not self._is_old(event):
+            return True
+        if not problem.busy:
+            return False
+        # It may be old because we were away: then it has its time from now on.
+        now: float = self._reactor.seconds()
+        if receiver.busy_since is None:
+            receiver.busy_since = now
+        return now - receiver.busy_since <= LIFETIME
+
     def _is_old(self, event: QueueEvent) -> bool:
         """Whether an event is given up when it is not taken."""
         age: float = self._reactor.seconds() - event.time
@@ -380,7 +414,7 @@ class WebhookSender:
             others=count - 1,
         )
 
-    async def _post(self, receiver: _Receiver, event: QueueEvent) -> bool | str:
+    async def _post(self, receiver: _Receiver, event: QueueEvent) -> bool | _Problem:
         """Post one event, if it is wanted; gives whether it was, or what went wrong."""
         if not receiver.webhook.wants(event):
             return False
@@ -395,7 +429,9 @@ class WebhookSender:
         problem = await self._request(receiver, event, describe(event, message))
         return True if problem is None else problem
 
-    async def _request(self, receiver: _Receiver, event: QueueEvent, body: bytes) -> str | None:
+    async def _request(
+        self, receiver: _Receiver, event: QueueEvent, body: bytes
+    ) -> _Problem | None:
         """Post a body; gives what went wrong."""
         now = int(self._reactor.seconds())
         # No dot, which parts what is signed. The time, as numbers may come again after a repair.
@@ -411,11 +447,11 @@ class WebhookSender:
         try:
             status, wait = await receiver.poster.post(fields, io.BytesIO(body))
         except PostFailed as error:
-            return str(error)
+            return _Problem(str(error), answered=False, busy=False)
         if 200 <= status <= 299:
             return None
         receiver.pause = max(receiver.pause, min(wait, MAX_PAUSE))
-        return f"status {status}"
+        return _Problem(f"status {status}", answered=True, busy=status in _BUSY or wait > 0)
 
     async def _wait(self, receiver: _Receiver) -> None:
         """Until something happens, or it is time to try again."""

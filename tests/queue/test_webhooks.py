@@ -324,6 +324,77 @@ class TroubleTests(WebhookTestCase):
         self.assertIn(f"{4 * MAX_GIVEN_UP - 1} others", lines[0])
         self.assertEqual(len(lines), 2, lines)
 
+    async def start_late(self, count: int) -> None:
+        """Submit messages, and be away until their events, two of each, are old."""
+        self.app.answer = "connection refused"
+        for number in range(count):
+            await self.submit(f"{number}@example.net")
+        await self.sender.stop()
+        self.clock.advance(LIFETIME + 1)
+        self.app.requests.clear()
+
+    async def count_waiting(self) -> int:
+        return len(await self.queue.list_events(listener=URL, limit=1000))
+
+    async def test_old_events_wait_for_a_busy_receiver(self) -> None:
+        await self.start_late(MAX_GIVEN_UP)
+        self.app.answer, self.app.wait = 429, 60.0
+        self.sender = self.start_sender(Webhook(URL, [SECRET]))
+        self.clock.advance(0)
+        self.assertEqual(len(self.app.requests), MAX_PARALLEL)
+        self.assertEqual(await self.count_waiting(), 2 * MAX_GIVEN_UP)
+        self.clock.advance(59)
+        self.assertEqual(len(self.app.requests), MAX_PARALLEL)
+        self.app.answer = 200
+        self.pass_time(15)
+        self.assertEqual(len(self.app.requests), 2 * MAX_GIVEN_UP + MAX_PARALLEL)
+        self.assertEqual(await self.count_waiting(), 0)
+
+    async def test_a_receiver_that_takes_some_at_a_time(self) -> None:
+        await self.start_late(20)
+        original = self.app.post
+        times: list[float] = []
+
+        async def slow(fields: Mapping[bytes, bytes], content: BinaryIO) -> Answer:
+            # One in a second.
+            await original(fields, content)
+            times.append(self.clock.seconds())
+            return Answer(429, 1.0) if times[-1] in times[:-1] else Answer(200)
+
+        self.app.answer = 200
+        self.app.post = slow  # type: ignore[method-assign]
+        self.sender = self.start_sender(Webhook(URL, [SECRET]))
+        self.pass_time(40 * 1.2 * INTERVALS[0] + 20, 0.5)
+        del self.app.post
+        self.assertEqual(await self.count_waiting(), 0)
+
+    async def test_a_receiver_that_is_busy_for_ever(self) -> None:
+        await self.start_late(2)
+        self.app.answer = 503
+        self.sender = self.start_sender(Webhook(URL, [SECRET]))
+        self.pass_time(LIFETIME - 3600, 600)
+        self.assertEqual(await self.count_waiting(), 4)
+        self.pass_time(12 * 3600, 600)
+        self.assertEqual(await self.count_waiting(), 0)
+
+    async def test_no_old_event_is_given_up_unposted_where_somebody_answers(self) -> None:
+        await self.start_late(MAX_GIVEN_UP)
+        self.app.answer = 500
+        self.sender = self.start_sender(Webhook(URL, [SECRET]))
+        self.clock.advance(0)
+        self.assertEqual(len(self.app.requests), 2 * MAX_GIVEN_UP)
+        self.assertEqual(await self.count_waiting(), 0)
+
+    async def test_what_was_given_up_holds_nothing_back(self) -> None:
+        self.app.answer = 500
+        await self.submit("sue@example.net")
+        self.pass_time(LIFETIME + 12 * 3600, 600)
+        self.assertEqual(await self.count_waiting(), 0)
+        self.app.answer = 200
+        self.app.requests.clear()
+        await self.submit("eve@example.net")
+        self.assertEqual(len(self.app.requests), 2)
+
     async def test_events_that_are_refused_take_no_old_ones_along(self) -> None:
         original = self.app.post
 
