@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from mailkit.errors import LimitExceeded, MailError, NoSuchRecipient, RelayDenied
@@ -159,29 +160,47 @@ async def resolve(book: AddressBook, path: Path, *, separator: str = "+") -> Res
 
     Mail for Postmaster always arrives where there is any account (RFC 5321 section 4.5.1): without
     domain, or with a domain of ours that has no ``postmaster`` and no catch-all, it goes to the
-    ``postmaster`` of another domain of ours, or else to the account that was made first.
+    ``postmaster`` of another domain of ours, or else to the account that was made first. So it does
+    where its alias leads too far, to whomever it would have reached on the way.
 
     :param separator: between user and detail of a sub-address; empty for none.
     :raises RelayDenied: not a domain of ours.
     :raises NoSuchRecipient: nobody has that address, or its alias leads nowhere.
     :raises LimitExceeded: the alias leads to too many addresses, or through too many aliases.
     """
-    domain = canonical_domain(path.domain)
-    if domain and not await book.is_domain(domain):
-        raise RelayDenied
-    walk = _Walk(book, separator)
-    if domain and path.local_part:
-        await walk.follow(path.local_part, domain)
-    if walk.is_empty and canonical_local_part(path.local_part) == POSTMASTER:
-        await _find_postmaster(walk)
+    walk, problem = await _reach(book, path, separator)
+    if problem is not None and canonical_local_part(path.local_part) != POSTMASTER:
+        raise problem
     if walk.is_empty:
         raise NoSuchRecipient
     return walk.result()
 
 
+async def _reach(
+    book: AddressBook, path: Path, separator: str
+) -> tuple[_Walk, LimitExceeded | None]:
+    """Follow an address as far as the limits let it; gives the one that it meets, too.
+
+    :raises RelayDenied: not a domain of ours.
+    """
+    domain = canonical_domain(path.domain)
+    if domain and not await book.is_domain(domain):
+        raise RelayDenied
+    walk, problem = _Walk(book, separator), None
+    if domain and path.local_part:
+        try:
+            await walk.follow(path.local_part, domain)
+        except LimitExceeded as error:
+            problem = error
+    if walk.is_empty and canonical_local_part(path.local_part) == POSTMASTER:
+        await _find_postmaster(walk)
+    return walk, problem
+
+
 async def _find_postmaster(walk: _Walk) -> None:
     for domain in await walk.book.list_domains():
-        await walk.follow(POSTMASTER, domain)
+        with suppress(LimitExceeded):
+            await walk.follow(POSTMASTER, domain)
         if not walk.is_empty:
             return
     if (account := await walk.book.first_account()) is not None:
@@ -191,16 +210,16 @@ async def _find_postmaster(walk: _Walk) -> None:
 async def owns_address(
     book: AddressBook, account: str, path: Path, *, separator: str = "+"
 ) -> bool:
-    """Whether mail for that address reaches the account, so that it may send as that address."""
+    """Whether mail for that address reaches the account, so that it may send as that address.
+
+    An alias that leads too far counts for whom it reaches within the limits.
+    """
     if not path.domain:
         return False
-    try:
-        resolution = await resolve(book, path, separator=separator)
-    except MailError:
-        # Nobody's address; but a delegate may send as somebody elsewhere.
-        pass
-    else:
-        if account in resolution.accounts:
+    # A delegate may send as somebody elsewhere.
+    with suppress(MailError):
+        walk, _ = await _reach(book, path, separator)
+        if account in walk.accounts:
             return True
     for address, _ in _candidates(path, separator):
         if await book.is_delegate(account, address):

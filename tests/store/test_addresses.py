@@ -67,6 +67,12 @@ class AddressTestCase(SynchronousTestCase):
         done.addErrback(failures.append)
         return failures[0] if failures else None
 
+    def add_chain(self, alias: str) -> None:
+        """Let an alias lead through more others than are followed."""
+        self.book.aliases[alias] = ["a0@example.org"]
+        for n in range(addresses.MAX_ALIAS_DEPTH + 1):
+            self.book.aliases[f"a{n}@example.org"] = [f"a{n + 1}@example.org"]
+
     def resolve(self, address: str, separator: str = "+") -> Resolution:
         return self.wait(addresses.resolve(self.book, path_of(address), separator=separator))
 
@@ -224,6 +230,13 @@ class PostmasterTests(AddressTestCase):
         self.book.aliases["postmaster@example.org"] = ["gone@example.org"]
         self.assertEqual(self.accounts("postmaster@example.org"), ["ann@example.org"])
 
+    def test_alias_that_leads_too_far(self) -> None:
+        self.add_chain("postmaster@example.org")
+        for address in ("Postmaster", "postmaster@example.org", "postmaster@bücher.example"):
+            self.assertEqual(self.accounts(address), ["ann@example.org"])
+        self.book.aliases["postmaster@example.org"] += ["bob@example.org"]
+        self.assertEqual(self.accounts("Postmaster"), ["bob@example.org"])
+
     def test_not_for_other_peoples_domains(self) -> None:
         self.assertRaises(RelayDenied, self.resolve, "postmaster@example.com")
 
@@ -246,6 +259,12 @@ class OwnsAddressTests(AddressTestCase):
             "any@bücher.example",
         ):
             self.assertTrue(self.owns("ann@example.org", address), address)
+
+    def test_alias_that_leads_too_far(self) -> None:
+        self.add_chain("list@example.org")
+        self.book.aliases["list@example.org"] += ["ann@example.org"]
+        self.assertTrue(self.owns("ann@example.org", "list@example.org"))
+        self.assertFalse(self.owns("bob@example.org", "list@example.org"))
 
     def test_not_others(self) -> None:
         for address in ("bob@example.org", "ann@example.com", "eve@bücher.example", "ann", ""):
