@@ -6,9 +6,9 @@ import asyncio
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from ipaddress import ip_address
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from mailkit._typing import override
 from mailkit.certificates import end_point
@@ -57,6 +57,7 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
         self._paused = False
         # Whoever waits: to read, to write, for the end.
         self._waiting: list[asyncio.Future[None]] = []
+        self._detached: set[asyncio.Task[object]] = set()
 
     # What asyncio calls.
 
@@ -125,6 +126,22 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
     @override
     def _later(self, call: Callable[[], None]) -> None:
         self._loop.call_soon(call)
+
+    @override
+    def detach(self, steps: Coroutine[Any, Any, object]) -> None:
+        if self._loop.is_closed():
+            steps.close()
+            return
+        task = self._loop.create_task(steps)
+        # The loop itself forgets tasks.
+        self._detached.add(task)
+        task.add_done_callback(self._forget_task)
+
+    def _forget_task(self, task: asyncio.Task[object]) -> None:
+        self._detached.discard(task)
+        if not task.cancelled():
+            # Who does not ask has it logged.
+            task.exception()
 
     @override
     def waiter(self) -> Waiter:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from mailkit._typing import override
 from mailkit.client.errors import ClientError, ConnectionLost, ProtocolError
@@ -143,6 +143,10 @@ class DuplexChannel(Channel):
     @abstractmethod
     def release(self) -> None:
         """Read again."""
+
+    @abstractmethod
+    def detach(self, steps: Coroutine[Any, Any, object]) -> None:
+        """Let steps be taken for which nobody waits. What they raise is lost."""
 
     @abstractmethod
     def start_deflate(self, data: bytes) -> None:

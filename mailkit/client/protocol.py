@@ -6,7 +6,7 @@ buffer is full.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from OpenSSL import SSL
@@ -194,6 +194,10 @@ class TwistedChannel(BufferedChannel, Protocol):
     @override
     def _later(self, call: Callable[[], None]) -> None:
         self._clock.callLater(0, call)
+
+    @override
+    def detach(self, steps: Coroutine[Any, Any, object]) -> None:
+        Deferred.fromCoroutine(steps).addErrback(lambda _: None)
 
     @override
     def waiter(self) -> Waiter:

@@ -93,9 +93,8 @@ class Following:
         except BaseException as error:
             self._connection.listeners.remove(self._hear)
             if not isinstance(error, CommandFailed) and self._is_kept:
-                # Nobody waits for the answer: who has given up may be in a hurry.
-                with suppress(ClientError):
-                    await self._connection.begin(self._cancellation())
+                # Nobody waits for that: who has given up is in a hurry, and others may be before it.
+                self._connection.channel.detach(self._connection.begin(self._cancellation()))
             raise
         self._take()
         return self

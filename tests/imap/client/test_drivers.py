@@ -19,6 +19,7 @@ from mailkit.imap.client import (
     asyncio_connect,
     connect,
 )
+from mailkit.imap.contexts import MAX_CONTEXTS
 from mailkit.model import FlagOp
 from tests.client.drivers import DriverTests, UnderAsyncio, UnderTwisted
 from tests.imap.client.support import CREDENTIALS
@@ -138,6 +139,23 @@ class AsyncioTests(IMAPDriverTests, UnderAsyncio):
                 await session.noop()
 
         await self.with_session(self.serve(), self.settings(), work)
+
+    async def test_a_search_that_is_not_followed_after_all(self) -> None:
+        """The server is told, and has room for others."""
+
+        async def work(session: Session) -> Any:
+            await session.select("INBOX")
+            for _ in range(MAX_CONTEXTS):
+                running = asyncio.ensure_future(session.follow().__aenter__())
+                await asyncio.sleep(0)
+                running.cancel()
+                await asyncio.wait([running])
+                await session.noop()
+            async with session.follow() as found:
+                return found.uids
+
+        found = await self.with_session(self.serve(), self.settings(), work)
+        self.assertEqual(found, [])
 
     async def test_cancelled_when_nobody_is_logged_in_any_more(self) -> None:
         async def work(session: Session) -> Any:

@@ -3,10 +3,10 @@ what others may say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from mailkit.imap.client import (
     ClientError,
@@ -285,6 +285,43 @@ class ScriptedTests(FollowingTestCase):
         self.assertEqual(client.take(), [b'm3 CANCELUPDATE "m2"'])
         client.say(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\nm2 OK x\r\nm3 OK x\r\n')
         self.assertFalse(client.session.closed)
+
+    def test_given_up_while_nothing_more_can_be_sent(self) -> None:
+        """It ends at once, and the server is told when that has its turn."""
+
+        def cancel(begun: Coroutine[Any, Any, object]) -> None:
+            results = Deferred.fromCoroutine(begun)
+            results.cancel()
+            self.failureResultOf(results, CancelledError)
+
+        def close(begun: Coroutine[Any, Any, object]) -> None:
+            begun.send(None)
+            begun.close()
+
+        for give_up in (cancel, close):
+            client: Manual = Manual(CAPABLE, ClientSettings(tls=SETTINGS.tls, max_pipelined=1))
+            self.addCleanup(client.lose)
+            client.start(client.session.select("INBOX"))
+            client.say(SELECTED)
+            client.take()
+            give_up(client.session.follow().__aenter__())
+            self.assertEqual(len(client.take()), 1)
+            client.say(b"m2 OK x\r\n")
+            self.assertEqual(client.take(), [b'm3 CANCELUPDATE "m2"'])
+            client.say(b"m3 NO x\r\n")
+            self.assertFalse(client.session.closed)
+
+    def test_given_up_before_the_connection_ends(self) -> None:
+        """Nobody is told that it could not be sent: nobody waits."""
+        client: Manual = Manual(CAPABLE, ClientSettings(tls=SETTINGS.tls, max_pipelined=1))
+        client.start(client.session.select("INBOX"))
+        client.say(SELECTED)
+        begun = Deferred.fromCoroutine(client.session.follow().__aenter__())
+        client.take()
+        begun.cancel()
+        self.failureResultOf(begun, CancelledError)
+        client.lose()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_a_search_that_is_refused(self) -> None:
         """There is nothing to cancel."""
