@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailkit.interfaces import IKeyValueStore
 from mailkit.tap.errors import SettingError
 from mailkit.tap.listeners import MAIL_SCOPES, Scopes
+from mailkit.tap.values import check_measure
 
 #: Name of the check, where its class is, whether it is on unless a setting says otherwise: those
 #: that ask nobody, remember nothing on disk, and refuse what nobody honest does. In the order in
@@ -156,6 +157,7 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        check_measure(name, value)
         return float(value)
     if hint is str and isinstance(value, str):
         return value

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailkit.tap.errors import SettingError
 from mailkit.tap.strict_options import closest
+from mailkit.tap.values import MAX_FRACTION
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,8 +91,7 @@ def _load(path: str) -> dict[str, Any]:
         raise SettingError(f"{path} is not TOML: {error}") from error
 
 
-# Whatever has a fraction is a time or a score: 300 years. Whole numbers are octets, too (TOML 1.0: 64 bits).
-_MAX_FRACTION = 1e10
+# Whole numbers are octets, too (TOML 1.0: 64 bits); whatever has a fraction is a time or a score.
 _MAX_WHOLE = 2**63 - 1
 
 
@@ -106,7 +106,7 @@ def _refuse_odd(path: str, name: str, value: Any) -> None:
             _refuse_odd(path, name, each)
     elif isinstance(value, float) and not math.isfinite(value):
         raise SettingError(f"{path}: {name} must be a finite number")
-    elif (isinstance(value, float) and abs(value) > _MAX_FRACTION) or (
+    elif (isinstance(value, float) and abs(value) > MAX_FRACTION) or (
         isinstance(value, int) and abs(value) > _MAX_WHOLE
     ):
         raise SettingError(f"{path}: {name} is out of all measure")

@@ -8,6 +8,7 @@ from typing import Any
 
 from mailkit.guard import GuardSettings
 from mailkit.tap.errors import SettingError
+from mailkit.tap.values import check_measure
 
 #: Keys of bits, and the most there can be.
 _BITS = {"ipv4-network": 32, "ipv6-network": 128, "ipv6-address": 128}
@@ -32,6 +33,7 @@ def parse_login_guard(table: Mapping[str, Any]) -> GuardSettings:
         elif key in _LONGEST:
             if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
                 raise SettingError(f"{key} must be a number of seconds")
+            check_measure(key, value)
             rate = getattr(settings, _LONGEST[key])._replace(longest=float(value))
             settings = settings._replace(**{_LONGEST[key]: rate})
         elif key == "trusted":

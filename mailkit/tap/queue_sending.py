@@ -17,7 +17,7 @@ from mailkit.queue.pacing import PaceSettings
 from mailkit.smtp.client import ClientSettings, Timeouts
 from mailkit.smtp.client.settings import TIMEOUTS
 from mailkit.tap.errors import SettingError
-from mailkit.tap.values import KIND_NAMES, check_hostname, check_numbers
+from mailkit.tap.values import KIND_NAMES, check_hostname, check_measure, check_numbers
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
 #: What ``timeouts`` may have: the fields of ``Timeouts``.
@@ -86,6 +86,7 @@ def read_table(
                 f"there is no setting {key!r}; known are {', '.join([*kinds, *more])}"
             )
         if kind is float and type(value) is int:
+            check_measure(key, value)
             value = float(value)
         if kind is list and isinstance(value, str):
             value = [value]
@@ -95,6 +96,8 @@ def read_table(
     intervals = values.get("intervals", [])
     if not all(type(each) in (int, float) for each in intervals):
         raise SettingError("intervals must be numbers of seconds")
+    for each in intervals:
+        check_measure("intervals", each)
     return values
 
 

@@ -21,6 +21,8 @@ KIND_NAMES: Mapping[type, str] = {
     list: "a list",
     dict: "a table",
 }
+#: The most that a time in seconds, a rate or a score may be: 300 years.
+MAX_FRACTION = 1e10
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -49,13 +51,24 @@ def parse_count(text: str) -> int:
 def check_number(key: str, value: Any, kind: type[int] | type[float], least: float = 1) -> Any:
     """A value of a settings file, when it is a number of that kind; whole ones are of both.
 
-    :raises SettingError: it is none, or less than ``least``.
+    :raises SettingError: it is none, less than ``least``, or out of all measure.
     """
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         raise SettingError(f"{key} must be {KIND_NAMES[kind]}")
     if value < least:
         raise SettingError(f"{key} must be at least {least}")
+    if kind is float:
+        check_measure(key, value)
     return value
+
+
+def check_measure(key: str, value: float) -> None:
+    """Refuse a time, a rate or a score that no clock and no store has room for.
+
+    :raises SettingError: it is out of all measure.
+    """
+    if abs(value) > MAX_FRACTION:
+        raise SettingError(f"{key} is out of all measure")
 
 
 def check_numbers(

@@ -96,6 +96,7 @@ class SettingTests(SynchronousTestCase):
         self.wrong("helo has no setting 'clock'", helo={"clock": 1})
         self.wrong("helo.own-name must be one of reject, defer", helo={"own-name": "shoot"})
         self.wrong("helo.points must be a number", helo={"points": "many"})
+        self.wrong("helo.points is out of all measure", helo={"points": 10**12})
         self.wrong("helo.spare-postmaster must be true or false", helo={"spare-postmaster": 1})
         self.wrong("helo.exempt must be a string or an array", helo={"exempt": [1]})
         self.wrong("helo: 'x'", helo={"exempt": "x"})

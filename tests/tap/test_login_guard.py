@@ -47,6 +47,7 @@ class TableTests(SynchronousTestCase):
             *(("truste", "192.0.2.1"), ("trusted", "x"), ("trusted", 1), ("trusted", [1])),
             *(("ipv4-network", 33), ("ipv4-network", 0), ("ipv6-address", "64")),
             *(("address-wait", -1), ("account-wait", "8"), ("network-wait", True)),
+            ("account-wait", 10**12),
         ):
             error = self.assertRaises(SettingError, parse_login_guard, {key: value})
             self.assertIn(key, str(error))

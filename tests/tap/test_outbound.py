@@ -52,6 +52,8 @@ class SettingTests(SynchronousTestCase):
     def test_values_of_another_kind(self) -> None:
         for table, wanted in (
             ({"lifetime": "long"}, "lifetime must be a number"),
+            ({"lifetime": 10**12}, "lifetime is out of all measure"),
+            ({"intervals": [60, 10**12]}, "intervals is out of all measure"),
             ({"port": 2.5}, "port must be a whole number"),
             ({"check-domains": "yes"}, "check-domains must be true or false"),
             ({"nameservers": 53}, "nameservers must be a list"),

@@ -94,6 +94,7 @@ class SMTPLimitTests(SynchronousTestCase):
             ("max-errors = 1.5", "a whole number"),
             ("max-errors = true", "a whole number"),
             ('timeout = "1"', "must be a number"),
+            ("timeout = 1000000000000", "timeout is out of all measure"),
             ("command-line = 511", "at least 512"),
             ("local-part = 63", "at least 64"),
             ('max-message-size = "big"', "'big' is no size"),
