@@ -39,6 +39,8 @@ class IPasswordVerifier(Interface):
 
         :param password: neither empty nor with a NUL.
         :raises TemporaryFailure: nobody can tell just now.
+        :raises NotAsked: of :mod:`mailkit.auth.located`: it is as wrong as with None, but was refused at
+            once, with nobody asked.
         :raises PasswordExpired: it is no longer accepted.
         :raises AccountDisabled: the account is closed.
         """
