@@ -13,6 +13,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.auth import pacing as auth_pacing
+from mailkit.auth import passwd_file
+from mailkit.auth.pacing import Hold, Refusals
+from mailkit.auth.passwd_file import CHECK_SECONDS, PasswdFile
 from mailkit.errors import StoreUnavailable
 from mailkit.queue import pacing
 from mailkit.queue.pacing import Pace, PaceSettings
@@ -196,3 +200,33 @@ class DurationTests(SynchronousTestCase):
         clock.pump([0.1] * 50)
         (when,) = took
         self.assertTrue(3.0 <= when < 3.5, when)
+
+    def test_refusals_that_tell_nothing(self) -> None:
+        self.use(auth_pacing)
+        refusals = Refusals(self.clock)
+        question = refusals.ask()
+        self.set_back()
+        self.clock.advance(0.2)
+        told = Deferred.fromCoroutine(self.wait(refusals.hold(question)))
+        self.clock.advance(0.2)
+        self.assertNoResult(told)
+        self.clock.advance(0.2)
+        self.successResultOf(told)
+
+    async def wait(self, hold: Hold) -> None:
+        await hold()
+
+    def test_a_file_of_users_that_changes(self) -> None:
+        self.use(passwd_file)
+        read: list[float] = []
+        users = PasswdFile(self.mktemp(), reactor=self.clock)
+
+        async def run(work: Any) -> None:
+            read.append(self.clock.steady.seconds())
+
+        self.patch(users._workers, "run", run)
+        for seconds in CHECK_SECONDS - 1, 2, CHECK_SECONDS:
+            self.successResultOf(Deferred.fromCoroutine(users.find_login("ann")))
+            self.set_back()
+            self.clock.advance(seconds)
+        self.assertEqual(read, [0.0, CHECK_SECONDS + 1])

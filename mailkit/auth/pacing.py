@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from twisted.internet.interfaces import IReactorTime
 
+from mailkit.clocks import steady_seconds
 from mailkit.coroutines import pause
 
 #: Seconds: refusals come at a multiple of it after the question.
@@ -26,7 +27,7 @@ Hold: TypeAlias = Callable[[], Awaitable[None]]
 class Question(NamedTuple):
     """A base is asked about a password."""
 
-    #: When, in seconds.
+    #: When, by the clock of durations.
     asked: float
     #: Seconds after which a refusal is told, as far as is known then.
     told: float
@@ -44,22 +45,23 @@ class Refusals:
 
     def __init__(self, clock: IReactorTime, *, slow: bool = False) -> None:
         self._clock = clock
+        self._seconds = steady_seconds(clock)
         self._unknown = LONGEST if slow else STEP
         # When they were last told after so many seconds, of which there are LONGEST / STEP at most.
         self._taken: dict[float, float] = {}
 
     def ask(self) -> Question:
         """The base is asked now."""
-        return Question(self._clock.seconds(), self._slowest())
+        return Question(self._seconds(), self._slowest())
 
     def note(self, question: Question) -> None:
         """The base itself has refused somebody."""
-        now = self._clock.seconds()
+        now = self._seconds()
         self._taken[min(_told_after(now - question.asked), LONGEST)] = now
 
     def hold(self, question: Question) -> Hold:
         """Somebody is refused now; what this gives waits until it may be told."""
-        taken = self._clock.seconds() - question.asked
+        taken = self._seconds() - question.asked
         told = max(_told_after(taken), question.told, self._slowest())
         return partial(pause, self._clock, told - taken)
 

@@ -20,6 +20,7 @@ from mailkit.auth.files import require_readable
 from mailkit.auth.names import canonical_name, complete_name, local_name
 from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, with_scheme
 from mailkit.auth.workers import Workers
+from mailkit.clocks import steady_seconds
 from mailkit.coroutines import Shared
 from mailkit.errors import TemporaryFailure
 from mailkit.hiding import hiding
@@ -88,7 +89,7 @@ class PasswdFile:
         self.path = path
         self.domains = tuple(domains)
         self._scheme = scheme
-        self._reactor: Any = reactor
+        self._seconds = steady_seconds(reactor)
         self._workers = Workers("mailkit-passwd-file", reactor, threads=1)
         self._version: _Version | None = None
         self._entries: Mapping[str, _Entry] = {}
@@ -114,7 +115,7 @@ class PasswdFile:
         :raises TemporaryFailure: it cannot be read.
         """
         if self._check is None or self._check.done:
-            if self._reactor.seconds() < self._checked + CHECK_SECONDS:
+            if self._seconds() < self._checked + CHECK_SECONDS:
                 return
             self._check = Shared(self._read_if_changed())
         # Those who come while it is read wait for the same reading.
@@ -128,7 +129,7 @@ class PasswdFile:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             self.log.error("cannot read {path}: {reason}", path=self.path, reason=reason)
             raise TemporaryFailure from None
-        self._checked = self._reactor.seconds()
+        self._checked = self._seconds()
         if found is None:
             return
         self._version, content = found

@@ -314,7 +314,8 @@ class POP3Connection(CommandConnection):
 
         :raises MailError: that is not possible.
         """
-        factory, clock = self.factory, self.clock
+        factory = self.factory
+        seconds = factory.deadlines.seconds
         give_up: float | None = None
         while True:
             try:
@@ -328,8 +329,8 @@ class POP3Connection(CommandConnection):
                 if give_up is None:
                     if not (factory.neighbours.ask(account) if holder is None else holder.ask()):
                         raise
-                    give_up = clock.seconds() + PROBE_SECONDS
-                left = give_up - clock.seconds()
+                    give_up = seconds() + PROBE_SECONDS
+                left = give_up - seconds()
                 if left <= 0:
                     if holder is not None:
                         holder.end_asking()

@@ -10,9 +10,10 @@ from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 from mailkit._typing import override
+from mailkit.clocks import steady_seconds
 from mailkit.copies import changed
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop, NoSuchDomain
-from mailkit.expiring import CLOCK_SLACK, ExpiringMap
+from mailkit.expiring import ExpiringMap
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder
 from mailkit.queue.opening import HostOpener, Sources, reply_of
@@ -174,13 +175,15 @@ class RelayTransport(Transport):
         self._hosts: ExpiringMap[str, tuple[str, ...]] = ExpiringMap(MAX_DOMAINS, reactor.seconds)
         self._settings = settings
         self._reactor = reactor
+        # Of durations.
+        self._seconds = steady_seconds(reactor)
         self._links: dict[tuple[str, Wish], _Link] = {}
 
     @override
     async def send(
         self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
     ) -> Result:
-        began = self._reactor.seconds()
+        began = self._seconds()
         try:
             pace = await self._pace(domain)
         except MailError as error:
@@ -189,9 +192,9 @@ class RelayTransport(Transport):
         wish = wish_of(envelope, content)
         link = self._link(domain, wish)
         for _ in range(MAX_REFUSALS):
-            asked = self._reactor.seconds()
+            asked = self._seconds()
             ticket, session = await pace.enter_or_follow(link)
-            waited = self._reactor.seconds() - asked
+            waited = self._seconds() - asked
             place = _Place(pace, link, session)
             trouble: bool | None = None
             alone = pace.under_way == 1
@@ -222,7 +225,7 @@ class RelayTransport(Transport):
     async def _send(
         self, link: _Link, wish: Wish, place: _Place, envelope: Envelope, content: BinaryIO
     ) -> Result:
-        began = self._reactor.seconds()
+        began = self._seconds()
         handovers: dict[int, Handover] = {}
         pending = list(range(len(envelope.recipients)))
         for _ in range(MAX_CONNECTIONS):
@@ -325,9 +328,7 @@ class RelayTransport(Transport):
         :raises ClientError: none of them can be used.
         """
         link = self._links[key]
-        left = link.insecure_until - self._reactor.seconds()
-        # More is left where the clock was set back.
-        if link.insecure is not None and 0 < left <= TLS_PAUSE + CLOCK_SLACK:
+        if link.insecure is not None and self._seconds() < link.insecure_until:
             raise link.insecure.with_traceback(None)
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
@@ -335,11 +336,11 @@ class RelayTransport(Transport):
         tried: list[tuple[MailError, str]] = []
         groups = groupby(hosts, key=lambda host: (host.name, host.port))
         for servers in islice((list(same) for _, same in groups), MAX_TRIES):
-            began = self._reactor.seconds()
+            began = self._seconds()
             try:
                 session = await self._connect_to(servers, link, key[1])
             except MailError as error:
-                took = self._reactor.seconds() - began
+                took = self._seconds() - began
                 tried.append((error, _describe(link.ways[error], error, took)))
                 if isinstance(error, MailLoop):
                     # RFC 5321 section 5.1: nor to those that the domain prefers less.
@@ -354,7 +355,7 @@ class RelayTransport(Transport):
         assert failure is not None
         link.tell(failure, [text for error, text in tried if error is not failure])
         if isinstance(failure, TLSFailed):
-            link.insecure, link.insecure_until = failure, self._reactor.seconds() + TLS_PAUSE
+            link.insecure, link.insecure_until = failure, self._seconds() + TLS_PAUSE
         raise failure
 
     async def _connect_to(self, servers: Sequence[Host], link: _Link, wish: Wish) -> Session:
@@ -410,7 +411,7 @@ class RelayTransport(Transport):
             self._results(session)
 
     def _attempt(self, began: float, way: _Way | None, facts: ConnectionFacts | None) -> Attempt:
-        now = self._reactor.seconds()
+        seconds = self._seconds() - began
         host = way.host if way is not None else None
         tls, security = "", way.reason if way is not None else ""
         if facts is None and way is not None:
@@ -424,8 +425,8 @@ class RelayTransport(Transport):
             security += f"; {facts.tls_failure}"
         address = facts.peer if facts is not None else str(host or "")
         return Attempt(
-            int(began),
-            now - began,
+            int(self._reactor.seconds() - seconds),
+            seconds,
             host.name if host is not None else "",
             address,
             tls,

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailkit.clocks import steady_seconds
 from mailkit.coroutines import go_on
 from mailkit.errors import MailError
 from mailkit.hooks import (
@@ -108,6 +109,8 @@ class HookSet:
             raise ValueError(f"hooks is a list of hooks, not {hooks!r} alone")
         self.settings = settings
         self.clock = clock
+        #: Tells how long hooks take.
+        self.seconds = steady_seconds(clock)
         #: Who is asked, by step; a step that concerns nobody is not there.
         self.steps: dict[Step, list[_Bound]] = {}
         #: Where the last of them stands.
@@ -279,7 +282,7 @@ class HookRunner:
             if self.discard is not None:
                 return None
             last = self._last
-        seconds = self.hooks.clock.seconds
+        seconds = self.hooks.seconds
         for hook in hooks[index:] if index else hooks:
             if hook.place > last:
                 return None
@@ -301,7 +304,7 @@ class HookRunner:
         envelope: Envelope | None,
         arguments: dict[str, Any],
     ) -> None:
-        clock = self.hooks.clock
+        now = self.hooks.seconds
         while said is not None:
             hook, started, result = hooks[said.number], said.started, said.result
             refused: Refused | None = None
@@ -315,10 +318,10 @@ class HookRunner:
             except MailError as error:
                 refused = Refused(*replies.for_error(error))
                 word = "defer" if error.temporary else "reject"
-                self._record(envelope, hook, step, word, error.text, clock.seconds() - started)
+                self._record(envelope, hook, step, word, error.text, now() - started)
             except Exception as error:
-                refused = self._failed(envelope, hook, step, error, clock.seconds() - started)
-            seconds = clock.seconds() - started
+                refused = self._failed(envelope, hook, step, error, now() - started)
+            seconds = now() - started
             for answer in answers:
                 self._record(envelope, hook, step, *_words(answer), seconds)
                 if (refused := self._take(hook, step, envelope, answer)) is not None:

@@ -242,6 +242,17 @@ class ProcessTests(SynchronousTestCase):
         self.assertGreater(self.socket.options[socket.TCP_KEEPIDLE], 10)
         self.assertEqual(old.ask(b"NOOP"), b"+OK\r\n")
 
+    def test_it_is_asked_for_as_long_where_the_clock_is_set_forward(self) -> None:
+        old = self.start()
+        begun = self.servers[1].clock.seconds()
+        self.patch(self.servers[1].factory.deadlines, "seconds", lambda: begun)
+        new = self.ask_password()
+        self.advance(PROBE_SECONDS)
+        self.assertNotIn(BUSY, new.read())
+        old.lose()
+        self.advance(LOOK_SECONDS)
+        self.assertTrue(new.read().startswith(b"+OK Logged in"))
+
     def test_a_silent_session_gives_way(self) -> None:
         old = self.start(takeover=120)
         self.advance(120)

@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import TestCase
 
 from mailkit.dns.records import TLSA, RecordType
+from mailkit.queue import relay
 from mailkit.queue.hosts import ExchangerFinder
 from mailkit.queue.relay import TLS_PAUSE, RelayTransport
 from mailkit.queue.schedule import DAY
@@ -21,6 +21,7 @@ from mailkit.queue.transport import Handover
 from mailkit.smtp.client import ClientSettings, Status, Timeouts, TLSFailed, TLSMode, TLSPolicy
 from mailkit.testing.queue import queue_envelope
 
+from ..clocks import DayClock, steady_of
 from ..dns.fakes import FakeResolver
 from .support import SAMPLE, START
 
@@ -200,23 +201,26 @@ class BrokenTLSTests(TestCase):
 class PauseTests(TestCase):
     """After TLS has failed, a domain is not asked again at once."""
 
-    async def test_not_for_longer_where_the_clock_is_set_back(self) -> None:
-        clock = Clock()
-        clock.advance(START)
+    async def test_not_for_longer_nor_shorter_where_the_clock_is_set(self) -> None:
+        self.patch(relay, "steady_seconds", steady_of)
+        clock = DayClock()
+        clock.advance(START - clock.seconds())
         resolver = FakeResolver(exchangers={"example.net": [(1, NAME)]}, addresses={NAME: [HOST]})
         settings = ClientSettings(helo="mail.example.org", tls=TLSPolicy(TLSMode.REQUIRED))
         transport = RelayTransport(ExchangerFinder(resolver), settings, clock)
         asked: list[float] = []
+        begun = clock.steady.seconds()
 
         async def fail(*_: Any) -> None:
-            asked.append(clock.seconds())
+            asked.append(clock.steady.seconds() - begun)
             raise TLSFailed("bad certificate")
 
         self.patch(transport._opener, "open", fail)
-        for step in (0, TLS_PAUSE - 1, 1, -DAY):
-            clock.rightNow += step
+        for step, back in ((0, 0), (TLS_PAUSE - 1, 0), (1, DAY), (1, -DAY), (TLS_PAUSE - 1, DAY)):
+            clock.advance(step)
+            clock.set_back(back)
             envelope = queue_envelope("eve@example.net")
             result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE))
             self.assertEqual(result.recipients[0].status, Status.TEMPORARY)
-        self.assertEqual(asked, [START, START + TLS_PAUSE, START + TLS_PAUSE - DAY])
+        self.assertEqual(asked, [0, TLS_PAUSE, 2 * TLS_PAUSE])
         await transport.close()

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MessageRefused, TemporaryFailure
@@ -335,6 +336,19 @@ class AcceptTests(SynchronousTestCase):
                     [record[:4] for record in envelope.history],
                     [("ScriptedHook", step, "accept", "friend")],
                 )
+
+    def test_how_long_it_took_where_the_clock_is_set(self) -> None:
+        hook = ScriptedHook()
+        gate = hook.wait("mail")
+        server = HookedServer(hook)
+        steady = Clock()
+        self.patch(server.factory.hook_set, "seconds", steady.seconds)
+        server.whole()
+        server.clock.rightNow -= 3600
+        steady.advance(2)
+        gate.callback(Accept("friend"))
+        envelope, _ = server.delivery.received[0]
+        self.assertEqual([record.seconds for record in envelope.history], [2.0])
 
     def test_login(self) -> None:
         accepting = ScriptedHook(auth=Accept("ours"))
