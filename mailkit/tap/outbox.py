@@ -247,7 +247,8 @@ class PostgresSource(Source):
     def break_off(self) -> None:
         # A request to the server to cancel would wait for the server, too.
         self._broken_off = True
-        connection = self._connection or self._opening
+        # In the order in which the thread does not change them: one of the two is found.
+        connection = self._opening or self._connection
         if connection is not None:
             with (
                 suppress(OSError, self._psycopg.Error),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from typing import Any
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,6 +29,32 @@ READY = (
     + _message(b"K", struct.pack("!ii", 1, 2))
     + _message(b"Z", b"I")
 )
+
+
+class _HastySource(PostgresSource):
+    """Whose thread has opened the connection as soon as somebody has looked at one of the two."""
+
+    watched = False
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name in ("_opening", "_connection") and self.watched:
+            self.watched = False
+            self._connection, self._opening = self._connection or self._opening, None
+        return value
+
+
+class BreakOffTests(SynchronousTestCase):
+    def test_while_the_connection_becomes_ready(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        theirs.settimeout(PATIENCE)
+        source = _HastySource("dbname=x")
+        source._opening, source.watched = ours, True
+        source.break_off()
+        theirs.settimeout(0)
+        self.assertEqual(theirs.recv(1), b"")
 
 
 class SilentServerTests(SynchronousTestCase):
