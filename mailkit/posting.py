@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
@@ -137,7 +138,11 @@ def _read_wait(text: bytes, now: float) -> float:
     if _SECONDS.fullmatch(text):
         return float(text)
     try:
-        return max(0.0, parsedate_to_datetime(text.decode("ascii")).timestamp() - now)
+        moment = parsedate_to_datetime(text.decode("ascii"))
+        if moment.tzinfo is None:
+            # RFC 9110 section 5.6.7: the form of asctime() names no zone, and is UTC.
+            moment = moment.replace(tzinfo=timezone.utc)
+        return max(0.0, moment.timestamp() - now)
     except (ValueError, TypeError, IndexError, OverflowError):
         # Which of them it is depends on the version of Python.
         return 0.0

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import io
 import json
+import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface.verify import verifyObject
 
+from mailkit import posting
 from mailkit.client.errors import TLSFailed
 from mailkit.delivery import http
 from mailkit.delivery.http import HTTPDelivery, split_recipients
@@ -279,6 +282,25 @@ class AnswerTests(HTTPTestCase):
             self.assertEqual(answer, (429, seconds), text)
         self.application.retry_after = b"Fri, 31 Dec 9999 23:59:59 GMT"
         self.assertGreater((await Poster(self.url).post({}, io.BytesIO(b"x"))).wait, 1e10)
+
+    async def test_a_date_that_names_no_zone(self) -> None:
+        # RFC 9110 section 5.6.7: all three forms are in UTC, wherever we are.
+        before = os.environ.get("TZ")
+        os.environ["TZ"] = "XXX5"
+        time.tzset()
+        try:
+            # The first second of 2100.
+            for text in (
+                b"Fri, 01 Jan 2100 00:00:00 GMT",
+                b"Fri Jan  1 00:00:00 2100",
+                b"Fri, 01 Jan 2100 00:00:00 -0000",
+            ):
+                self.assertEqual(posting._read_wait(text, 4_102_444_800.0 - 600), 600.0, text)
+        finally:
+            del os.environ["TZ"]
+            if before is not None:
+                os.environ["TZ"] = before
+            time.tzset()
 
     async def test_nobody_listens(self) -> None:
         (number,) = free_ports(1)
