@@ -39,6 +39,8 @@ MAX_COMPONENT = 255
 
 # What is read and written at a time.
 _CHUNK = 256 * 1024
+# Controls, surrogates, and what Unicode has for ends of lines.
+_CONTROLS = "Cc", "Cs", "Zl", "Zp"
 _SUBDIRECTORIES = ("tmp", "new", "cur")
 
 
@@ -116,10 +118,13 @@ class MaildirDelivery:
         """
         local = unicodedata.normalize("NFC", path.local_part.lower())
         domain = canonical_domain(path.domain)
+        if any(unicodedata.category(each) in _CONTROLS for each in local):
+            # No legal local part, nor one of what is written on top of the message.
+            raise NoSuchRecipient("An address of that kind gets no mail here")
         user = local.partition(self._separator)[0] if self._separator else local
         names = dict.fromkeys((local, user or local))
         if not _is_component(local):
-            # RFC 5233 section 4: a detail may be anything.
+            # RFC 5233 section 4: a detail may be anything that a local part may be.
             del names[local]
         for name in names or (local,):
             directory = self._fill(name, domain)
@@ -145,11 +150,11 @@ class MaildirDelivery:
         """What became of each recipient."""
         errors: list[MailError | None] = []
         for recipient in envelope.recipients:
-            head = return_path(envelope.reverse_path)
-            if recipient.path.domain:
-                head += delivered_to(recipient.path)
             try:
                 directory = self._find(recipient.path)
+                head = return_path(envelope.reverse_path)
+                if recipient.path.domain:
+                    head += delivered_to(recipient.path)
                 junk = os.path.join(directory, ".Junk")
                 if envelope.quarantine is not None and _exists(os.path.join(junk, "new")):
                     directory = junk

@@ -180,7 +180,7 @@ class RecipientTests(MaildirTestCase):
     async def test_details_that_no_name_of_a_file_may_have(self) -> None:
         # RFC 5233 section 4: what they are is left to whoever uses them.
         self.make("example.org/ann", "x")
-        for local in ("ann+a/b", "ann+../../x", "ann+a\tb", "ann+" + "x" * 256):
+        for local in ("ann+a/b", "ann+../../x", "ann+.a", "ann+" + "x" * 256):
             path = Path(local, "example.org")
             await self.delivery().check_recipient(
                 envelope=make_envelope(), recipient=Recipient(path)
@@ -192,6 +192,21 @@ class RecipientTests(MaildirTestCase):
             )
             self.assertIsNone(outcome.error)
         self.assertEqual(len(self.files("example.org/ann/new")), 4)
+
+    async def test_details_that_no_local_part_may_have(self) -> None:
+        self.make("example.org/ann")
+        for character in "\r\n\t\0\x7f\x85\u2028\u2029\udcff":
+            envelope = make_envelope()
+            envelope.recipients = [Recipient(Path(f"ann+a{character}X-Evil: 1", "example.org"))]
+            with self.assertRaises(NoSuchRecipient):
+                await self.delivery().check_recipient(
+                    envelope=envelope, recipient=envelope.recipients[0]
+                )
+            (outcome,) = await self.delivery().deliver(
+                envelope=envelope, message=Spool.from_bytes(CONTENT)
+            )
+            self.assertIsInstance(outcome.error, NoSuchRecipient)
+        self.assertEqual(self.files(), [])
 
     async def test_names_that_lead_out_of_the_directory(self) -> None:
         self.make("ann", "example.org/ann", "example.org/.hidden", "x")
