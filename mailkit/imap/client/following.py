@@ -22,7 +22,7 @@ from mailkit.imap.client.values import ExtendedSearch, PassedOver, Ranges, Resul
 MAX_BESIDE = 100_000
 #: What updates may cost until one is taken, for each message that the result may have: a step for
 #: each UID that they name, and some for what they move.
-MAX_STEPS = 10
+MAX_STEPS = 50
 
 #: So many times more known UIDs than new ones: then each finds its place by itself.
 _FEW = 64
@@ -51,8 +51,6 @@ class Following:
 
     While an update is waited for, the server is in IDLE where it has that, and nothing else can be
     sent; between two updates the session can be used. What other commands bring up counts as well.
-
-    :ivar uids: the result as it is now, ascending or in the order that was asked for.
     """
 
     def __init__(
@@ -68,8 +66,10 @@ class Following:
         self._command = command
         self._idle = idle
         self._ordered = ordered
-        self.uids: list[int] = []
+        self._uids: list[int] = []
         self._known: set[int] = set()
+        # Those that have come or gone without a place, and are not in the list or still are.
+        self._late: set[int] = set()
         # Since the last update was taken.
         self._added: set[int] = set()
         self._removed: set[int] = set()
@@ -78,6 +78,12 @@ class Following:
         # There are no more updates.
         self._failure: ClientError | None = None
         self._idling: Idling | None = None
+
+    @property
+    def uids(self) -> list[int]:
+        """The result as it is now, ascending or in the order that was asked for."""
+        self._settle()
+        return self._uids
 
     async def __aenter__(self) -> Following:
         """
@@ -193,7 +199,8 @@ class Following:
         if self._is_possible(found) and self._spend(count):
             self._known = set(expand(found))
             # Section 4.4: the result of a SEARCH is in the order of the mailbox.
-            self.uids = list(expand(found)) if self._ordered else sorted(self._known)
+            self._uids = list(expand(found)) if self._ordered else sorted(self._known)
+            self._late = set()
         return True
 
     def _hear(self, response: Typed) -> None:
@@ -225,7 +232,7 @@ class Following:
         self._failure = ProtocolError(text, command=self._command.name)
 
     def _apply(self, change: ResultChange) -> None:
-        besides = len(self.uids) if change.added else 0
+        besides = len(self._known) if change.added else 0
         if self._failure is not None or not self._is_possible(change.uids, besides):
             return
         position, uids = change.position, list(expand(change.uids))
@@ -244,15 +251,34 @@ class Following:
 
     def _cost(self, position: int, count: int) -> int:
         """What a change costs, in steps."""
-        if position:
-            return count + max(0, len(self.uids) - position) // _MOVED
-        if self._is_little(count):
-            return count + count * len(self.uids) // _MOVED
-        return count + len(self.uids) // _SORTED
+        if not position:
+            return count
+        late = 0
+        if self._is_little:
+            late = len(self._late) * len(self._uids) // _MOVED
+        elif self._late:
+            late = len(self._uids) // _SORTED
+        return count + late + max(0, len(self._uids) - position) // _MOVED
 
-    def _is_little(self, count: int) -> bool:
-        """Whether so many UIDs are looked up one by one in a result in mailbox order."""
-        return not self._ordered and count * _FEW < len(self.uids)
+    @property
+    def _is_little(self) -> bool:
+        """Whether what is late is looked up one by one in a result in mailbox order."""
+        return not self._ordered and len(self._late) * _FEW < len(self._uids)
+
+    def _settle(self) -> None:
+        """Bring the list up to date: servers tell by single UIDs what changes all messages."""
+        if self._is_little:
+            for uid in self._late:
+                if uid in self._known:
+                    insort(self._uids, uid)
+                else:
+                    del self._uids[bisect_left(self._uids, uid)]
+        elif self._ordered and self._late:
+            # Without a place, messages only go.
+            self._uids = [uid for uid in self._uids if uid in self._known]
+        elif self._late:
+            self._uids = sorted(self._known)
+        self._late.clear()
 
     def _add(self, position: int, uids: list[int]) -> bool:
         """Section 4.3.3; whether it makes sense."""
@@ -260,16 +286,14 @@ class Following:
         if len(fresh) != len(uids) or not fresh.isdisjoint(self._known):
             return False
         if position:
-            if position > len(self.uids) + 1 or not self._belongs(position - 1, uids):
+            self._settle()
+            if position > len(self._uids) + 1 or not self._belongs(position - 1, uids):
                 return False
-            self.uids[position - 1 : position - 1] = uids
+            self._uids[position - 1 : position - 1] = uids
         elif self._ordered:
             return False
-        elif self._is_little(len(uids)):
-            for uid in uids:
-                insort(self.uids, uid)
         else:
-            self.uids = sorted(self.uids + uids)
+            self._late ^= fresh
         self._known |= fresh
         self._added |= fresh - self._removed
         self._removed -= fresh
@@ -283,7 +307,7 @@ class Following:
         """
         if self._ordered:
             return True
-        joined = [*self.uids[max(0, place - 1) : place], *uids, *self.uids[place : place + 1]]
+        joined = [*self._uids[max(0, place - 1) : place], *uids, *self._uids[place : place + 1]]
         return all(first < second for first, second in pairwise(joined))
 
     def _remove(self, position: int, uids: list[int]) -> bool:
@@ -292,14 +316,12 @@ class Following:
         if len(gone) != len(uids) or not gone <= self._known:
             return False
         if position:
-            if self.uids[position - 1 : position - 1 + len(uids)] != uids:
+            self._settle()
+            if self._uids[position - 1 : position - 1 + len(uids)] != uids:
                 return False
-            del self.uids[position - 1 : position - 1 + len(uids)]
-        elif self._is_little(len(uids)):
-            for uid in uids:
-                del self.uids[bisect_left(self.uids, uid)]
+            del self._uids[position - 1 : position - 1 + len(uids)]
         else:
-            self.uids = [uid for uid in self.uids if uid not in gone]
+            self._late ^= gone
         self._known -= gone
         self._removed |= gone - self._added
         self._added -= gone

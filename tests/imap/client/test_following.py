@@ -4,7 +4,8 @@ what others may say."""
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -22,9 +23,11 @@ from mailkit.imap.client import (
     WrongState,
     following,
 )
+from mailkit.imap.client.commands import Command
 from mailkit.imap.client.following import MAX_BESIDE
 from mailkit.imap.client.reader import Response
 from mailkit.imap.client.responses import parse_response
+from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.values import ResultChange
 from mailkit.imap.contexts import MAX_CONTEXTS
 from mailkit.model import FlagOp
@@ -375,7 +378,7 @@ class ScriptedTests(FollowingTestCase):
         # Nor is the answer told again and again.
         self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:100\r\n' * 10 + b'* NO [NOUPDATE "m2"] x\r\n')
         self.results[0].trap(Refused)
-        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:100\r\n' * 40)
+        self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:100\r\n' * 60)
         self.results[0].trap(ProtocolError)
         # Those that are taken do not count.
         self.begin(b'* ESEARCH (TAG "m2") UID ALL 1:3\r\n')
@@ -383,6 +386,21 @@ class ScriptedTests(FollowingTestCase):
             self.client.say(update)
             self.found._take()
         self.assertEqual(self.found.uids, [1, 2, 3])
+
+    def test_all_change_one_by_one(self) -> None:
+        """A server may tell each by itself (section 4.3.2); the list is made anew once."""
+        count = 30_000
+        selected = Selected("INBOX", read_only=False)
+        for position in (0, 1):
+            found = Following(cast(Any, None), selected, Command("UID SEARCH"), True, False)
+            found._collect(ExtendedSearch(b"", True)._replace(all=((1, count),)))
+            found._take()
+            with mock.patch.object(following, "MAX_BESIDE", count):
+                for uid in range(1, count):
+                    change = ResultChange(False, position, ((uid, uid),))
+                    found._hear(ExtendedSearch(b"", True, changes=(change,)))
+            self.assertIsNone(found._failure)
+            self.assertEqual(found.uids, [count])
 
     def test_a_result_of_which_little_changes(self) -> None:
         """It is as if all had been sorted anew."""
