@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.client.content import Content
-from mailkit.errors import NoSuchMailbox, OverQuota
+from mailkit.errors import OverQuota, StoreUnavailable
 from mailkit.fetching import (
     FORGET_AFTER,
     HEADER_OCTETS,
@@ -163,7 +163,7 @@ class RunTests(FetchCase):
         wire.answer = close
 
     def test_deletions_that_failed_are_told(self) -> None:
-        self.mailbox.trouble["expunge"] = NoSuchMailbox()
+        self.mailbox.trouble["expunge"] = StoreUnavailable()
         report = self.fetch(delete_after=0)
         self.assertEqual((report.fetched, report.deleted), (5, 0))
         self.assertIn("not removed", report.trouble)
