@@ -10,6 +10,7 @@ import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import main
@@ -371,7 +372,9 @@ class DataChannel(Protocol):
     def abort(self, text: str) -> None:
         """End it, whoever waits for it being told why."""
         if self._socket is not None:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BREAK_OFF)
+            # Some systems refuse where the client has broken it off already.
+            with suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BREAK_OFF)
             self._close_socket()
         self._end(TransferFailed(426, text))
         if self._connector is not None:

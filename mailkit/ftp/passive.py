@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IReadDescriptor
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
+from twisted.python.runtime import platformType
 from zope.interface import implementer
 
 from mailkit._typing import override
@@ -64,8 +65,8 @@ class PassivePort:
             raise CannotListenError(interface, port, error) from error
         try:
             made.setblocking(False)
-            if port:
-                # One that was used a moment ago is free.
+            if port and platformType == "posix":
+                # One that was used a moment ago is free. On Windows it would be free to others, too.
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((interface, port))
             made.listen(BACKLOG)

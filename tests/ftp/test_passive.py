@@ -168,6 +168,16 @@ class StraightTests(SynchronousTestCase):
         with self.assertRaises(ConnectionResetError):
             receive_all(self.peer)
 
+    def test_an_abort_where_the_system_does_not_break_it_off(self) -> None:
+        sock = self.channel._socket
+        assert sock is not None
+        refusing = mock.Mock(wraps=sock)
+        refusing.setsockopt.side_effect = OSError(errno.EINVAL, "gone")
+        self.channel._socket = refusing
+        self.channel.abort("You have ended the transfer")
+        self.assertEqual(sock.fileno(), -1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_no_progress_breaks_it_off(self) -> None:
         self.clock.advance(59)
         self.run_now(self.channel.write(b"half"))
