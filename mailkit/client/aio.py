@@ -171,7 +171,7 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
             raise
         except (OSError, asyncio.TimeoutError) as error:
             self.abort()
-            reason = why_no_handshake(str(error)) or "it took too long"
+            reason = why_no_handshake(str(error), policy) or "it took too long"
             text = f"The TLS handshake failed: {reason}"
             raise TLSFailed(text, command="TLS", result_type=_result_type(error)) from error
 

@@ -243,7 +243,8 @@ class TwistedChannel(BufferedChannel, Protocol):
             # It was the certificate.
             found = why_refused(creator.connection, policy, self._hostname)
         return found or TLSFailed(
-            f"The TLS handshake failed: {why_no_handshake(text)}", result_type=self._result_type
+            f"The TLS handshake failed: {why_no_handshake(text, policy)}",
+            result_type=self._result_type,
         )
 
     @override

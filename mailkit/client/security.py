@@ -148,8 +148,9 @@ def is_host_name(name: str) -> bool:
 _NO_TLS = "wrong version number", "packet length too long", "record layer failure"
 
 
-def why_no_handshake(text: str) -> str:
+def why_no_handshake(text: str, policy: TLSPolicy) -> str:
     """What a TLS library says of a handshake, with what it means where the answer was no TLS at all."""
-    if any(each in text for each in _NO_TLS):
-        return f"{text} (the server answered without TLS; is this a port for STARTTLS?)"
-    return text
+    if not any(each in text for each in _NO_TLS):
+        return text
+    advice = "; is this a port for STARTTLS?" if policy.implicit else ""
+    return f"{text} (the server answered without TLS{advice})"

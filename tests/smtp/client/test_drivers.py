@@ -217,6 +217,14 @@ class DriverTests:
         error = await self.failure(TLSFailed, self.send(address, settings))
         cast(Any, self).assertIn("is this a port for STARTTLS?", error.text)
 
+    async def test_a_server_that_goes_on_without_tls(self) -> None:
+        answers = {"EHLO": b"250-x\r\n250 STARTTLS\r\n", "STARTTLS": b"220 go\r\n"}
+        # Behind the first octet of the handshake.
+        address, _ = self.fake(b"220 x\r\n", **answers, **{"\x16": b"454 not just now, sorry\r\n"})
+        settings = self.settings(TLSPolicy.required())
+        error = await self.failure(TLSFailed, self.send(address, settings))
+        cast(Any, self).assertIn("(the server answered without TLS)", error.text)
+
     async def test_opportunistic_falls_back(self) -> None:
         # A handshake that fails costs the connection; the next one is in clear.
         case = cast(Any, self)
