@@ -32,6 +32,8 @@ TABLE = "mailkit_outbox"
 #: Octets of a message, as SMTP takes them too unless it is told otherwise; characters of an envelope.
 MAX_MESSAGE = 50 * 1024 * 1024
 MAX_ENVELOPE = 4 * 1024 * 1024
+#: Octets of a key.
+MAX_KEY = 255
 
 # The simple types of its fields, and what may stand for each.
 _PLAIN: Mapping[Any, Any] = {
@@ -105,8 +107,8 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     envelope = normal_envelope(envelope)
     _check(envelope)
     text = dump(envelope)
-    check_size(len(message), len(text))
     key = secrets.token_hex(16)
+    check_size(len(message), len(text), len(key))
     values = key, text, message
     if is_sqlite(connection):
         connection.execute(f"INSERT INTO {TABLE} (key, envelope, message) VALUES (?, ?, ?)", values)
@@ -119,17 +121,20 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     return key
 
 
-def check_size(message: int, envelope: int) -> None:
+def check_size(message: int, envelope: int, key: int) -> None:
     """Whether a row may be that large, which is in memory as a whole when it is moved.
 
     :param message: octets.
     :param envelope: characters, as the table has it.
+    :param key: octets.
     :raises ValueError: it is larger.
     """
     if message > MAX_MESSAGE:
         raise ValueError(f"a message has at most {MAX_MESSAGE} octets, not {message}")
     if envelope > MAX_ENVELOPE:
         raise ValueError(f"an envelope has at most {MAX_ENVELOPE} characters, not {envelope}")
+    if key > MAX_KEY:
+        raise ValueError(f"a key has at most {MAX_KEY} octets, not {key}")
 
 
 def dump(envelope: Envelope) -> str:

@@ -126,18 +126,19 @@ class SQLiteSource(Source):
         rows = self._execute(
             "SELECT typeof(key) = 'text', typeof(message) = 'blob',"
             " CASE typeof(message) WHEN 'blob' THEN length(message) END,"
-            f" length(CAST(envelope AS BLOB)) FROM {TABLE} WHERE id = ?",
+            " length(CAST(envelope AS BLOB)), length(CAST(key AS BLOB))"
+            f" FROM {TABLE} WHERE id = ?",
             id,
         )
         if not rows:
             return None
-        ((key_is_text, message_is_blob, message_size, envelope_size),) = rows
+        ((key_is_text, message_is_blob, *sizes),) = rows
         if not message_is_blob:
             raise ValueError("the message is no BLOB")
         if not key_is_text:
             # Another row may have the same octets as text.
             raise ValueError("the key is no text")
-        outbox.check_size(message_size, envelope_size)
+        outbox.check_size(*sizes)
         rows = self._execute(f"SELECT key, envelope, message FROM {TABLE} WHERE id = ?", id)
         if not rows:
             return None
@@ -220,7 +221,10 @@ class PostgresSource(Source):
     @override
     def read(self, id: int) -> Row | None:
         # PostgreSQL need not read them to know their lengths.
-        sql = f"SELECT octet_length(message), octet_length(envelope) FROM {TABLE} WHERE id = %s"
+        sql = (
+            "SELECT octet_length(message), octet_length(envelope), octet_length(key)"
+            f" FROM {TABLE} WHERE id = %s"
+        )
         sizes = self._execute(sql, id).fetchone()
         if sizes is None:
             return None
