@@ -342,7 +342,10 @@ class DataChannel(Protocol):
         """
         self._finishing = True
         if self._socket is not None:
-            # The system has all of it.
+            # The system has all of it. With octets of the client unread, closing would throw away
+            # what is not acknowledged yet (RFC 1122 4.2.2.13).
+            with suppress(OSError):
+                self._socket.recv(SMALL)
             self._close_socket()
             self._end(_DONE)
             return

@@ -147,6 +147,12 @@ class StraightTests(SynchronousTestCase):
         self.assertEqual(receive_all(self.peer), b"one,two")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_octets_of_the_client_do_not_break_it_off(self) -> None:
+        self.peer.sendall(b"hello")
+        self.run_now(self.channel.write(b"whole"))
+        self.run_now(self.channel.finish())
+        self.assertEqual(receive_all(self.peer), b"whole")
+
     def test_what_the_system_does_not_take_at_once_follows(self) -> None:
         written = Deferred.fromCoroutine(self.channel.write(HUGE))
         self.assertNoResult(written)
