@@ -52,6 +52,7 @@ from mailkit.query import (
     Smaller,
     TextContains,
     UIDs,
+    conditions_in,
 )
 from mailkit.screening import Screen, Sieve, screen
 from mailkit.textmap import (
@@ -140,14 +141,7 @@ class Matcher:
 
 def asks_thread(query: Query) -> bool:
     """Whether the thread of messages is among the conditions."""
-    match query:
-        case HasObjectID(thread=True):
-            return True
-        case And(queries=queries) | Or(queries=queries):
-            return any(map(asks_thread, queries))
-        case Not(query=inner):
-            return asks_thread(inner)
-    return False
+    return any(isinstance(each, HasObjectID) and each.thread for each in conditions_in(query))
 
 
 class _Needles:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import enum
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -45,6 +45,18 @@ class Not(Query):
     """The condition does not hold."""
 
     query: Query
+
+
+def conditions_in(query: Query) -> Iterator[Query]:
+    """All that is asked of a message, without what joins or denies it."""
+    match query:
+        case And(queries=queries) | Or(queries=queries):
+            for part in queries:
+                yield from conditions_in(part)
+        case Not(query=inner):
+            yield from conditions_in(inner)
+        case _:
+            yield query
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,15 @@ from typing import TypeAlias
 from mailkit.imap import render
 from mailkit.imap.annotate import AnnotationKey
 from mailkit.imap.sort import Criterion
-from mailkit.query import And, ArrivedSince, HasFlag, ModifiedSince, Not, Or, Query, UIDs
+from mailkit.query import (
+    And,
+    ArrivedSince,
+    HasFlag,
+    ModifiedSince,
+    Query,
+    UIDs,
+    conditions_in,
+)
 
 #: Such searches of one session.
 MAX_CONTEXTS = 10
@@ -103,26 +111,13 @@ def render_update(context: Context, name: bytes, update: Update) -> bytes:
 
 def depends_on_flags(query: Query) -> bool:
     """Whether a message may match at one time and not at another."""
-    match query:
-        case HasFlag() | ModifiedSince() | AnnotationKey():
-            return True
-        case And(queries=queries) | Or(queries=queries):
-            return any(map(depends_on_flags, queries))
-        case Not(query=inner):
-            return depends_on_flags(inner)
-    return False
+    kinds = HasFlag, ModifiedSince, AnnotationKey
+    return any(isinstance(each, kinds) for each in conditions_in(query))
 
 
 def depends_on_clock(query: Query) -> bool:
     """Whether a message may match at one time and not at another, though nothing happens to it."""
-    match query:
-        case ArrivedSince(by_age=by_age):
-            return by_age
-        case And(queries=queries) | Or(queries=queries):
-            return any(map(depends_on_clock, queries))
-        case Not(query=inner):
-            return depends_on_clock(inner)
-    return False
+    return any(isinstance(each, ArrivedSince) and each.by_age for each in conditions_in(query))
 
 
 def among(query: Query, uids: Sequence[int]) -> Query:

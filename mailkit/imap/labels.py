@@ -14,7 +14,7 @@ from mailkit.errors import InvalidMailboxName
 from mailkit.imap import render
 from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.model import FLAGGED, IMPORTANT, INBOX, SEPARATOR, Flags, MailboxInfo, MessageInfo
-from mailkit.query import And, HasFlag, Not, Or, Query
+from mailkit.query import And, HasFlag, Not, Or, Query, conditions_in
 
 #: Labels that one STORE names.
 MAX_LABELS = 50
@@ -178,14 +178,7 @@ def _loosely(name: str) -> str:
 
 def labels_in(query: Query) -> Iterator[Labelled]:
     """All labels that a search names."""
-    match query:
-        case Labelled():
-            yield query
-        case And(queries=queries) | Or(queries=queries):
-            for part in queries:
-                yield from labels_in(part)
-        case Not(query=inner):
-            yield from labels_in(inner)
+    return (each for each in conditions_in(query) if isinstance(each, Labelled))
 
 
 def with_labels(query: Query, found: Mapping[Labelled, Query]) -> Query:
